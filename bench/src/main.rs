@@ -1,0 +1,3 @@
+//! `corelog-bench`: load generator and disk probe.
+
+fn main() {}

@@ -1,0 +1,3 @@
+//! Pure state machines: time and randomness are arguments, results are records and replies.
+//!
+//! Deliberately absent: async, clocks, I/O, random numbers, wire types.

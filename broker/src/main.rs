@@ -1,0 +1,3 @@
+//! Parse, wire up in order, run. No behaviour of its own.
+
+fn main() {}
