@@ -1,0 +1,56 @@
+//! What the compiler cannot say about this repository: arrows between rooms, clocks in `logic`, files that outgrew
+//! their room, names that say nothing. Run by `cargo test`; the rules are in `rules`, their own tests in `tests`.
+//! Deliberately absent: anything rustfmt or clippy already checks.
+
+mod rules;
+#[cfg(test)]
+mod tests;
+
+use std::path::{Path, PathBuf};
+
+/// Folders that hold no source of ours.
+const SKIPPED: [&str; 4] = ["target", ".git", "corelog-data", "node_modules"];
+
+/// File endings that are read as text.
+const TEXT: [&str; 8] = ["rs", "toml", "md", "java", "xml", "yml", "sh", "py"];
+
+/// The workspace root: this crate's folder is one below it.
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the broker crate lies in the workspace").to_path_buf()
+}
+
+/// Every text file of the repository, as a path relative to its root with forward slashes, and its content.
+/// Files without an ending (scripts) count as text when they are UTF-8.
+fn sources(dir: &Path, found: &mut Vec<(String, String)>) {
+    let mut entries: Vec<_> = std::fs::read_dir(dir).expect("readable folder").map(|e| e.expect("entry")).collect();
+    entries.sort_by_key(std::fs::DirEntry::file_name);
+    for entry in entries {
+        let path = entry.path();
+        let name = entry.file_name().to_string_lossy().into_owned();
+        let kind = entry.file_type().expect("file type");
+        if kind.is_dir() {
+            if !SKIPPED.contains(&name.as_str()) {
+                sources(&path, found);
+            }
+            continue;
+        }
+        let ending = path.extension().map(|e| e.to_string_lossy().into_owned());
+        let readable = ending.as_deref().is_none_or(|e| TEXT.contains(&e));
+        if !kind.is_file() || !readable || name == ".git" {
+            continue;
+        }
+        if let Ok(text) = std::fs::read_to_string(&path) {
+            let relative = path.strip_prefix(root()).expect("below the root").to_string_lossy().replace('\\', "/");
+            found.push((relative, text));
+        }
+    }
+}
+
+#[test]
+fn the_repository_is_tidy() {
+    let mut files = Vec::new();
+    sources(&root(), &mut files);
+    assert!(files.iter().any(|(path, _)| path == "storage/src/lib.rs"), "the walk must see the sources");
+    let findings: Vec<String> = files.iter().flat_map(|(path, text)| rules::findings(path, text)).collect();
+    assert!(findings.is_empty(), "{} findings:\n{}", findings.len(), findings.join("\n"));
+}
