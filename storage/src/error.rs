@@ -27,7 +27,9 @@ pub enum StorageError {
     #[error("the log is closed")]
     Closed,
     /// A batch larger than what a journal may carry in one entry.
-    #[error("a batch of {len} bytes exceeds the journal's limit of {limit} bytes (an eighth of corelog.journal.bytes)")]
+    #[error(
+        "a batch of {len} bytes exceeds the journal's limit of {limit} bytes (an eighth of corelog.journal.bytes)"
+    )]
     BatchTooLarge { len: usize, limit: usize },
 }
 

@@ -16,13 +16,17 @@ const TEXT: [&str; 8] = ["rs", "toml", "md", "java", "xml", "yml", "sh", "py"];
 
 /// The workspace root: this crate's folder is one below it.
 fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the broker crate lies in the workspace").to_path_buf()
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .parent()
+        .expect("the broker crate lies in the workspace")
+        .to_path_buf()
 }
 
 /// Every text file of the repository, as a path relative to its root with forward slashes, and its content.
 /// Files without an ending (scripts) count as text when they are UTF-8.
 fn sources(dir: &Path, found: &mut Vec<(String, String)>) {
-    let mut entries: Vec<_> = std::fs::read_dir(dir).expect("readable folder").map(|e| e.expect("entry")).collect();
+    let mut entries: Vec<_> =
+        std::fs::read_dir(dir).expect("readable folder").map(|e| e.expect("entry")).collect();
     entries.sort_by_key(std::fs::DirEntry::file_name);
     for entry in entries {
         let path = entry.path();
@@ -40,7 +44,8 @@ fn sources(dir: &Path, found: &mut Vec<(String, String)>) {
             continue;
         }
         if let Ok(text) = std::fs::read_to_string(&path) {
-            let relative = path.strip_prefix(root()).expect("below the root").to_string_lossy().replace('\\', "/");
+            let relative =
+                path.strip_prefix(root()).expect("below the root").to_string_lossy().replace('\\', "/");
             found.push((relative, text));
         }
     }

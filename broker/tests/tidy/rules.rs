@@ -5,7 +5,8 @@
 const LINES_MAX: usize = 600;
 
 /// Names that say nothing about what is inside.
-const FORBIDDEN_NAMES: [&str; 8] = ["util", "utils", "common", "manager", "helper", "helpers", "misc", "stuff"];
+const FORBIDDEN_NAMES: [&str; 8] =
+    ["util", "utils", "common", "manager", "helper", "helpers", "misc", "stuff"];
 
 /// Paths of somebody's machine. Split, so that this file does not find itself.
 const MACHINE_PATHS: [&str; 3] = [concat!("/wo", "rk/"), concat!("/ro", "ot/"), concat!("/ho", "me/")];
@@ -47,7 +48,10 @@ const IMPURE: [&str; 14] = [
 
 /// Crates that a crate of ours must not depend on.
 const FORBIDDEN_DEPENDENCIES: [(&str, &[&str]); 2] = [
-    ("broker/logic/Cargo.toml", &["glommio", "tokio", "rand", "openraft", "uuid", "corelog-storage", "kafka-protocol"]),
+    (
+        "broker/logic/Cargo.toml",
+        &["glommio", "tokio", "rand", "openraft", "uuid", "corelog-storage", "kafka-protocol"],
+    ),
     ("storage/Cargo.toml", &["corelog-logic", "corelog", "kafka-protocol", "tokio", "openraft"]),
 ];
 
@@ -102,7 +106,8 @@ fn dependencies(path: &str, text: &str, found: &mut Vec<String>) {
             continue;
         }
         let dependency = line.split(['.', '=', ' ']).next().unwrap_or("");
-        let forbidden = FORBIDDEN_DEPENDENCIES.iter().any(|(file, list)| *file == path && list.contains(&dependency));
+        let forbidden =
+            FORBIDDEN_DEPENDENCIES.iter().any(|(file, list)| *file == path && list.contains(&dependency));
         if shipped && forbidden {
             found.push(format!("{path}: must not depend on `{dependency}`"));
         }
@@ -111,7 +116,9 @@ fn dependencies(path: &str, text: &str, found: &mut Vec<String>) {
 
 fn opening(path: &str, text: &str, found: &mut Vec<String>) {
     if !text.starts_with("//! ") {
-        found.push(format!("{path}: open with `//!` lines: its job, who calls it, what is deliberately absent"));
+        found.push(format!(
+            "{path}: open with `//!` lines: its job, who calls it, what is deliberately absent"
+        ));
     }
 }
 
@@ -160,7 +167,8 @@ fn imports<'a>(text: &'a str, prefix: &'a str) -> impl Iterator<Item = &'a str> 
         .filter(|(at, _)| {
             let before = &text[..*at];
             let line = before.rsplit('\n').next().unwrap_or("");
-            let glued = before.chars().next_back().is_some_and(|c| c.is_alphanumeric() || c == '_' || c == ':');
+            let glued =
+                before.chars().next_back().is_some_and(|c| c.is_alphanumeric() || c == '_' || c == ':');
             !glued && !line.trim_start().starts_with("//")
         })
         .flat_map(move |(at, _)| first_names(&text[at + prefix.len()..]))
@@ -195,7 +203,9 @@ fn purity(path: &str, text: &str, found: &mut Vec<String>) {
     }
     for (line, content) in code(text) {
         for word in IMPURE.iter().filter(|word| content.contains(**word)) {
-            found.push(format!("{path}:{line}: `{word}` in a pure state machine; pass time and chance as arguments"));
+            found.push(format!(
+                "{path}:{line}: `{word}` in a pure state machine; pass time and chance as arguments"
+            ));
         }
     }
 }

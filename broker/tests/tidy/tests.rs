@@ -15,14 +15,21 @@ fn accepted(path: &str, text: &str) {
 fn an_import_that_points_up_is_found() {
     refused("broker/src/shard/mailbox.rs", "//! a\nuse crate::net::Frame;\n", "must not know `net`");
     refused("broker/src/api/mod.rs", "//! a\nuse super::net::Frame;\n", "must not know `net`");
-    refused("broker/src/shard/mailbox.rs", "//! a\nuse crate::{\n    drive::{X, Y},\n    api,\n};\n", "`api`");
+    refused(
+        "broker/src/shard/mailbox.rs",
+        "//! a\nuse crate::{\n    drive::{X, Y},\n    api,\n};\n",
+        "`api`",
+    );
     refused("broker/src/main.rs", "//! a\nfn main() { corelog::net::run() }\n", "must not know `net`");
 }
 
 #[test]
 fn an_import_that_points_down_is_fine() {
     accepted("broker/src/net/connection.rs", "//! a\nuse crate::{api::Service, shard};\n");
-    accepted("broker/src/shard/mailbox.rs", "//! a\n// like crate::net::Frame\nuse crate::shard::net_names;\n");
+    accepted(
+        "broker/src/shard/mailbox.rs",
+        "//! a\n// like crate::net::Frame\nuse crate::shard::net_names;\n",
+    );
     accepted("broker/src/shard/mailbox/tests.rs", "//! a\nuse crate::net::Frame;\n");
 }
 
