@@ -1,0 +1,128 @@
+//! What a configuration accepts, refuses and says.
+
+use super::*;
+
+fn build(overrides: &[&str]) -> Result<BrokerConfig, ConfigError> {
+    let overrides: Vec<String> = overrides.iter().map(|&text| text.to_owned()).collect();
+    BrokerConfig::build(load(None, &overrides)?.given)
+}
+
+fn refusal(overrides: &[&str]) -> String {
+    build(overrides).expect_err("must be refused").to_string()
+}
+
+#[test]
+fn every_default_is_a_value_its_own_key_accepts() {
+    for setting in BROKER_SETTINGS.iter().chain(TOPIC_SETTINGS.iter().map(|topic| &topic.setting)) {
+        if let Some(default) = setting.default {
+            setting.check(default).unwrap_or_else(|error| panic!("{error}"));
+        }
+        assert!(setting.doc.ends_with('.'), "{} needs a documented sentence", setting.name);
+    }
+}
+
+#[test]
+fn every_topic_key_falls_back_to_a_broker_key_that_exists() {
+    for topic in TOPIC_SETTINGS {
+        if let Some(name) = topic.broker_name {
+            assert!(broker_setting(name).is_some(), "{} -> {name}", topic.setting.name);
+        }
+    }
+}
+
+#[test]
+fn without_any_configuration_it_listens_on_loopback_and_writes_below_the_current_directory() {
+    let config = build(&[]).unwrap();
+    assert_eq!(
+        config.listeners,
+        [Listener { name: "PLAINTEXT".into(), host: "127.0.0.1".into(), port: 9092 }]
+    );
+    assert_eq!(config.log_dirs, [std::path::PathBuf::from("corelog-data")]);
+    assert_eq!(config.flush, Flush::Always);
+    assert!(!config.listens_beyond_loopback());
+    assert!(config.advertised_listeners.is_none());
+}
+
+#[test]
+fn kafkas_single_node_listeners_start_without_the_controllers() {
+    let config = build(&["listeners=PLAINTEXT://:9092,CONTROLLER://:9093"]).unwrap();
+    assert_eq!(config.listeners.len(), 1);
+    assert!(config.listens_beyond_loopback());
+}
+
+#[test]
+fn an_unknown_key_warns_with_the_nearest_known_one() {
+    let loaded = load(None, &["num.partition=3".to_owned()]).unwrap();
+    assert_eq!(
+        loaded.warnings,
+        ["unknown configuration key num.partition is ignored; did you mean num.partitions?"]
+    );
+    let loaded = load(None, &["zzz=3".to_owned()]).unwrap();
+    assert_eq!(loaded.warnings, ["unknown configuration key zzz is ignored"]);
+}
+
+#[test]
+fn a_bad_value_says_key_value_allowed_and_example() {
+    assert_eq!(
+        refusal(&["num.partitions=many"]),
+        "num.partitions=many: expected a whole number of 32 bits, at least 1 (for example num.partitions=1)"
+    );
+    assert_eq!(
+        refusal(&["corelog.flush=sometimes"]),
+        "corelog.flush=sometimes: expected a text: one of always, written (for example corelog.flush=always)"
+    );
+}
+
+#[test]
+fn values_that_contradict_each_other_are_refused() {
+    assert!(refusal(&["message.max.bytes=40000000"]).contains("corelog.journal.bytes=268435456"));
+    assert!(refusal(&["corelog.memory.bytes=1000"]).contains("at least 67108864"));
+    assert!(refusal(&["listeners=SSL://:9093"]).contains("only PLAINTEXT is served"));
+    assert!(refusal(&["listeners=PLAINTEXT://:70000"]).contains("0 to 65535"));
+    assert!(refusal(&["listeners=127.0.0.1:9092"]).contains("expected NAME://host:port"));
+    assert!(refusal(&["log.dirs=a,a"]).contains("named twice"));
+    assert!(refusal(&["advertised.listeners=OTHER://h:1"]).contains("not among listeners"));
+    assert!(refusal(&["corelog.metrics.listen=9644"]).contains("127.0.0.1:9644"));
+    assert!(refusal(&["nonsense"]).contains("expected key=value"));
+}
+
+#[test]
+fn a_properties_file_is_read_and_overrides_win() {
+    let dir = std::env::temp_dir().join(format!("corelog-config-{}", std::process::id()));
+    std::fs::create_dir_all(&dir).unwrap();
+    let path = dir.join("server.properties");
+    std::fs::write(&path, "# a comment\nnum.partitions=3\nlog.dirs = /a, /b\n").unwrap();
+    let loaded = load(Some(&path), &["num.partitions=5".to_owned()]).unwrap();
+    let config = BrokerConfig::build(loaded.given).unwrap();
+    assert_eq!(config.num_partitions, 5);
+    assert_eq!(config.log_dirs.len(), 2);
+    let missing = load(Some(&dir.join("absent")), &[]).unwrap_err().to_string();
+    assert!(missing.starts_with("cannot read the configuration file"), "{missing}");
+    std::fs::remove_dir_all(&dir).unwrap();
+}
+
+#[test]
+fn a_topics_value_comes_from_itself_then_the_broker_then_the_default() {
+    let given = load(None, &["log.roll.hours=2".to_owned()]).unwrap().given;
+    let topic = topic_setting("segment.ms").unwrap();
+    let found = synonyms(topic, Some("77"), &given);
+    let seen: Vec<_> = found.iter().map(|one| (one.name, one.value.as_deref(), one.source)).collect();
+    assert_eq!(
+        seen,
+        [
+            ("segment.ms", Some("77"), Source::Topic),
+            ("log.roll.hours", Some("7200000"), Source::StaticBroker),
+            ("log.roll.ms", Some("604800000"), Source::Default),
+        ]
+    );
+    assert_eq!(TopicConfig::resolve(|_| None, &given).segment_ms, 7_200_000);
+    assert_eq!(TopicConfig::resolve(|_| None, &Given::default()).segment_ms, 604_800_000);
+    assert_eq!(TopicConfig::resolve(|_| None, &Given::default()).max_message_bytes, 1_048_588);
+}
+
+#[test]
+fn a_topics_key_is_checked() {
+    assert!(check_topic_config("segment.bytes", "1048576").is_ok());
+    assert!(check_topic_config("segment.bytes", "14").is_err());
+    assert!(check_topic_config("no.such.key", "1").is_err());
+}
