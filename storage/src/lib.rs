@@ -3,6 +3,7 @@
 //! Knows batches, offsets and log ids; knows nothing of producers, groups or the network. Everything that touches
 //! a disk, a clock or a task goes through [`io`], so that the whole crate also runs on a simulated disk.
 
+pub mod batch;
 pub mod error;
 pub mod io;
 pub mod types;

@@ -1,0 +1,29 @@
+//! Kafka's record batch (magic 2), byte for byte: header, validation, splitting, lookup by time, building.
+//!
+//! Everything here is pure. Called by the produce path, the log, replay, segment scans and the load generator. Deliberately
+//! absent: message formats 0 and 1, which are recognised and refused.
+
+mod builder;
+mod compression;
+mod error;
+mod header;
+mod lookup;
+mod records;
+mod snappy;
+mod split;
+#[cfg(test)]
+mod tests;
+mod validate;
+
+pub use builder::{BatchBuilder, RecordHeader};
+pub use compression::Compression;
+pub use error::BatchError;
+pub use header::{
+    BatchHeader, HEADER_BYTES, LENGTH_PREFIX_BYTES, TimestampType, assign_offsets, check_crc,
+    set_log_append_time, set_max_timestamp,
+};
+pub use lookup::{find_timestamp, max_timestamp_record};
+pub use split::{BatchSlice, Batches};
+pub use validate::{
+    DECOMPRESSED_BYTES_MAX, Origin, RecordValidation, ValidationLimits, correct_max_timestamp, validate,
+};
