@@ -1,3 +1,6 @@
 //! Pure state machines: time and randomness are arguments, results are records and replies.
 //!
 //! Deliberately absent: async, clocks, I/O, random numbers, wire types.
+
+pub mod controller;
+pub mod encoding;
