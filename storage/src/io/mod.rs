@@ -4,6 +4,8 @@
 //! `simulated` implements it over memory with seeded faults and virtual time. Type parameters appear only at this seam.
 //! Deliberately absent: buffering, caching, retries. A failed write or flush is reported once and is final.
 
+pub mod simulated;
+
 use std::future::Future;
 use std::path::Path;
 use std::time::Duration;
@@ -64,6 +66,8 @@ pub trait Buffer: AsRef<[u8]> + AsMut<[u8]> + 'static {
 }
 
 /// An open file. Dropping it closes it (in the background where the runtime needs that).
+// Whether a file is empty is a question nobody asks asynchronously.
+#[allow(clippy::len_without_is_empty)]
 pub trait File: 'static {
     /// The buffers it reads into and writes from.
     type Buf: Buffer;
