@@ -1,0 +1,164 @@
+//! The shapes of all requests that are advertised: ten lines an API, after Kafka's message definitions.
+//!
+//! A field's order here is its order on the wire. What is not listed here cannot be served.
+
+use super::Wire::{Array, Bytes, Fixed, String, Struct};
+use super::{Field, Shape, field};
+
+const INT8: Field = field(Fixed(1));
+const BOOLEAN: Field = field(Fixed(1));
+const INT16: Field = field(Fixed(2));
+const INT32: Field = field(Fixed(4));
+const INT64: Field = field(Fixed(8));
+const UUID: Field = field(Fixed(16));
+const STRING: Field = field(String);
+
+/// Every API's request shape, by key.
+pub const SHAPES: &[Shape] = &[
+    Shape {
+        key: 0,
+        name: "Produce",
+        min: 3,
+        max: 13,
+        flexible: 9,
+        fields: &[
+            STRING, // transactional id
+            INT16,  // acks
+            INT32,  // timeout
+            field(Array(&Struct(&[
+                STRING.until(12), // topic
+                UUID.since(13),
+                field(Array(&Struct(&[INT32, field(Bytes)]))), // partition, records
+            ]))),
+        ],
+    },
+    Shape {
+        key: 1,
+        name: "Fetch",
+        min: 4,
+        max: 18,
+        flexible: 12,
+        fields: &[
+            INT32.until(14), // replica id
+            INT32,           // max wait
+            INT32,           // min bytes
+            INT32,           // max bytes
+            INT8,            // isolation level
+            INT32.since(7),  // session id
+            INT32.since(7),  // session epoch
+            field(Array(&Struct(&[
+                STRING.until(12), // topic
+                UUID.since(13),
+                field(Array(&Struct(&[
+                    INT32,           // partition
+                    INT32.since(9),  // current leader epoch
+                    INT64,           // fetch offset
+                    INT32.since(12), // last fetched epoch
+                    INT64.since(5),  // log start offset
+                    INT32,           // max bytes
+                    UUID.since(17).tagged(0),
+                    INT64.since(18).tagged(1), // high watermark
+                ]))),
+            ]))),
+            field(Array(&Struct(&[STRING.until(12), UUID.since(13), field(Array(&Fixed(4)))]))).since(7), // forgotten
+            STRING.since(11),                                   // rack
+            STRING.tagged(0).since(12),                         // cluster id
+            field(Struct(&[INT32, INT64])).since(15).tagged(1), // replica id and epoch
+        ],
+    },
+    Shape {
+        key: 2,
+        name: "ListOffsets",
+        min: 1,
+        max: 10,
+        flexible: 6,
+        fields: &[
+            INT32,         // replica id
+            INT8.since(2), // isolation level
+            field(Array(&Struct(&[
+                STRING,
+                field(Array(&Struct(&[INT32, INT32.since(4), INT64]))), // partition, leader epoch, timestamp
+            ]))),
+            INT32.since(10), // timeout
+        ],
+    },
+    Shape {
+        key: 3,
+        name: "Metadata",
+        min: 0,
+        max: 13,
+        flexible: 9,
+        fields: &[
+            field(Array(&Struct(&[UUID.since(10), STRING]))),
+            BOOLEAN.since(4),           // auto-creation
+            BOOLEAN.since(8).until(10), // cluster operations
+            BOOLEAN.since(8),           // topic operations
+        ],
+    },
+    Shape {
+        key: 18,
+        name: "ApiVersions",
+        min: 0,
+        max: 4,
+        flexible: 3,
+        fields: &[STRING.since(3), STRING.since(3)], // software name and version
+    },
+    Shape {
+        key: 19,
+        name: "CreateTopics",
+        min: 2,
+        max: 7,
+        flexible: 5,
+        fields: &[
+            field(Array(&Struct(&[
+                STRING,
+                INT32,                                                    // partitions
+                INT16,                                                    // replication factor
+                field(Array(&Struct(&[INT32, field(Array(&Fixed(4)))]))), // assignments
+                field(Array(&Struct(&[STRING, STRING]))),                 // configs
+            ]))),
+            INT32,   // timeout
+            BOOLEAN, // validate only
+        ],
+    },
+    Shape {
+        key: 20,
+        name: "DeleteTopics",
+        min: 1,
+        max: 6,
+        flexible: 4,
+        fields: &[
+            field(Array(&Struct(&[STRING, UUID]))).since(6),
+            field(Array(&String)).until(5),
+            INT32, // timeout
+        ],
+    },
+    Shape {
+        key: 22,
+        name: "InitProducerId",
+        min: 0,
+        max: 5,
+        flexible: 2,
+        fields: &[STRING, INT32, INT64.since(3), INT16.since(3)], // transactional id, timeout, producer id, epoch
+    },
+    Shape {
+        key: 32,
+        name: "DescribeConfigs",
+        min: 1,
+        max: 4,
+        flexible: 4,
+        fields: &[
+            field(Array(&Struct(&[INT8, STRING, field(Array(&String))]))), // type, name, keys
+            BOOLEAN,                                                       // synonyms
+            BOOLEAN.since(3),                                              // documentation
+        ],
+    },
+    Shape {
+        key: 60,
+        name: "DescribeCluster",
+        min: 0,
+        max: 2,
+        flexible: 0,
+        fields: &[BOOLEAN, INT8.since(1), BOOLEAN.since(2)], // operations, endpoint type, fenced brokers
+    },
+];
