@@ -1,4 +1,4 @@
 //! The rooms of the broker, as a library so that tests can stand in any of them. The program is `main.rs`.
 
-pub mod config;
 pub mod api;
+pub mod config;
