@@ -6,6 +6,7 @@
 pub mod batch;
 pub mod error;
 pub mod io;
+pub mod journal;
 pub mod types;
 
 pub use error::{Result, StorageError};

@@ -1,0 +1,302 @@
+//! Replay: reads what the journals of a directory hold, whole and in order, or says that it is damaged.
+//!
+//! Called by recovery with the sessions that the checkpoint names. Extents are grouped by session, the chain of commits
+//! is followed to its first break, and the break is judged: torn tail, or corruption below the durable position.
+//! Deliberately absent: applying entries, and any writing (`retire` ends the sessions afterwards).
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+
+use super::Bugs;
+use super::extents::EXTENT_ENDING;
+use super::format::{
+    COMMIT_HEADER_BYTES, CommitHeader, EXTENT_OVERHEAD_BYTES, EntryHeader, ExtentBlock, ExtentHeader,
+    FORMAT_VERSION, JOURNAL_COMMIT, parse_file_name,
+};
+use super::window::Window;
+use crate::io::{ALIGN, File, Io, OpenMode};
+use crate::{Result, StorageError};
+
+/// The live position of a session of which nothing is needed any more.
+pub const RETIRED: u64 = u64::MAX;
+
+/// One entry as it was appended.
+#[derive(Debug, Clone, Copy)]
+pub struct Replayed<'a> {
+    /// Core that wrote it.
+    pub core: u32,
+    /// Session it was written in.
+    pub session: u64,
+    /// Logical position of its commit.
+    pub commit_position: u64,
+    /// Its header.
+    pub header: EntryHeader,
+    /// Its payload.
+    pub payload: &'a [u8],
+}
+
+/// What was found of one session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ReplayedSession {
+    /// Core that wrote it; `None` when not one extent of it has a readable header.
+    pub core: Option<u32>,
+    /// The session.
+    pub session: u64,
+    /// Where the chain of commits ends.
+    pub end_position: u64,
+    /// Entries delivered.
+    pub entries: u64,
+    /// Bytes of the commits they were in.
+    pub bytes: u64,
+}
+
+struct Found<F> {
+    path: PathBuf,
+    file: F,
+    len: u64,
+    header: ExtentHeader,
+}
+
+/// What commits anywhere in the directory claim: the highest durable position of each session.
+struct Claims(HashMap<u64, u64>);
+
+impl Claims {
+    fn note(&mut self, header: &CommitHeader) {
+        if let Some(highest) = self.0.get_mut(&header.session) {
+            *highest = (*highest).max(header.durable_position);
+        }
+    }
+
+    /// Looks at every block from `from` on for a commit header that verifies by itself.
+    async fn scan<F: File>(&mut self, file: &F, len: u64, from: u64) -> Result<()> {
+        let mut window = Window::new(file, len);
+        let mut at = from;
+        while let Some(bytes) = window.at(at, COMMIT_HEADER_BYTES).await? {
+            if let Some((header, _)) = CommitHeader::decode(JOURNAL_COMMIT, bytes) {
+                self.note(&header);
+            }
+            at += ALIGN as u64;
+        }
+        Ok(())
+    }
+}
+
+/// Delivers the entries that are needed from all journals in `dir`, session by session, each in the order it was
+/// appended. `sessions` holds, from the checkpoint, each session and its live position: everything below is covered
+/// (0: nothing is; [`RETIRED`]: everything). Memory is bounded by the largest commit. Entries of a session are delivered
+/// before a break behind them is judged, so an error voids what was delivered. A missing directory is empty.
+///
+/// # Errors
+/// `Corrupt` when something below a durable position is not what was written, or when an extent belongs to a session
+/// that the checkpoint does not name; `UnknownVersion`; `Io`; and whatever `visit` returns.
+pub async fn replay<I: Io>(
+    io: &I,
+    dir: &Path,
+    sessions: &HashMap<u64, u64>,
+    bugs: Bugs,
+    visit: &mut impl AsyncFnMut(Replayed<'_>) -> Result<()>,
+) -> Result<Vec<ReplayedSession>> {
+    io.create_dir_all(dir).await?;
+    let mut live: Vec<(u64, u64)> = sessions
+        .iter()
+        .filter(|(_, live)| **live != RETIRED)
+        .map(|(session, live)| (*session, *live))
+        .collect();
+    live.sort_unstable();
+    let mut claims = Claims(live.iter().map(|(session, _)| (*session, 0)).collect());
+    let mut extents: HashMap<u64, Vec<Found<I::File>>> = HashMap::new();
+    for entry in io.read_dir(dir).await? {
+        if parse_file_name(&entry.name, EXTENT_ENDING).is_none() {
+            continue;
+        }
+        let path = dir.join(&entry.name);
+        let file = io.open(&path, OpenMode::Existing).await?;
+        let len = file.len().await?;
+        let block = file.read_at(0, ALIGN).await?;
+        match ExtentHeader::decode(block.as_ref()) {
+            ExtentBlock::Free => {}
+            ExtentBlock::UnknownVersion(found) => {
+                let (what, known) = ("journal extent", FORMAT_VERSION);
+                return Err(StorageError::UnknownVersion { path, what, found, known });
+            }
+            // Torn when it was opened, or damaged since: its commits tell.
+            ExtentBlock::Invalid => claims.scan(&file, len, EXTENT_OVERHEAD_BYTES).await?,
+            ExtentBlock::Header(header) => match sessions.get(&header.session) {
+                Some(&RETIRED) if !bugs.accept_old_session => {}
+                None => {
+                    let what = format!("no checkpoint names its session {:016x}", header.session);
+                    return Err(StorageError::Corrupt { path, position: 16, what });
+                }
+                Some(_) => {
+                    extents.entry(header.session).or_default().push(Found { path, file, len, header });
+                }
+            },
+        }
+    }
+    if bugs.accept_old_session {
+        live.extend(sessions.iter().filter(|(_, live)| **live == RETIRED).map(|(session, _)| (*session, 0)));
+    }
+    let mut report = Vec::new();
+    for (session, live) in live {
+        let mut found = extents.remove(&session).unwrap_or_default();
+        found.sort_by_key(|extent| extent.header.sequence);
+        let mut chain = Chain::new(session, live, bugs);
+        chain.follow(&found, &mut claims, visit).await?;
+        chain.judge(dir, &claims)?;
+        let core = found.first().map(|extent| extent.header.core);
+        let Chain { position: end_position, entries, bytes, .. } = chain;
+        report.push(ReplayedSession { core, session, end_position, entries, bytes });
+    }
+    Ok(report)
+}
+
+/// The chain of one session's commits, as far as it has been followed.
+struct Chain {
+    session: u64,
+    live: u64,
+    bugs: Bugs,
+    /// Where the next commit must stand.
+    position: u64,
+    /// What it must chain to.
+    previous_hash: u64,
+    /// File and byte where the chain was left.
+    left_at: Option<(PathBuf, u64)>,
+    entries: u64,
+    bytes: u64,
+}
+
+impl Chain {
+    fn new(session: u64, live: u64, bugs: Bugs) -> Self {
+        let (position, previous_hash, left_at) = (0, session, None);
+        Self { session, live, bugs, position, previous_hash, left_at, entries: 0, bytes: 0 }
+    }
+
+    async fn follow<F: File>(
+        &mut self,
+        extents: &[Found<F>],
+        claims: &mut Claims,
+        visit: &mut impl AsyncFnMut(Replayed<'_>) -> Result<()>,
+    ) -> Result<()> {
+        // Extents below the one that holds the live position were released: whatever is in them counts no more.
+        let start = extents.iter().rposition(|extent| extent.header.position <= self.live);
+        let Some(needed) = start.and_then(|start| extents.get(start..)) else {
+            for extent in extents {
+                claims.scan(&extent.file, extent.len, EXTENT_OVERHEAD_BYTES).await?;
+            }
+            return Ok(());
+        };
+        let mut broken = false;
+        let mut sequence = None;
+        for (nth, extent) in needed.iter().enumerate() {
+            let header = &extent.header;
+            if nth == 0 {
+                (self.position, self.previous_hash) = (header.position, header.previous_hash);
+            }
+            let continues = sequence.is_none_or(|before: u64| before.checked_add(1) == Some(header.sequence))
+                && header.position == self.position
+                && header.previous_hash == self.previous_hash;
+            if self.bugs.accept_unchained && header.position >= self.position {
+                broken = false;
+            } else {
+                broken |= !continues;
+            }
+            sequence = Some(header.sequence);
+            let mut at = EXTENT_OVERHEAD_BYTES;
+            if !broken {
+                at = self.follow_extent(extent, claims, visit).await?;
+                self.left_at = Some((extent.path.clone(), at));
+                // The chain leaves an extent where the next one takes it up; what follows in this one is old.
+                let taken_up = needed.get(nth + 1).is_some_and(|next| {
+                    next.header.position == self.position && next.header.previous_hash == self.previous_hash
+                });
+                if taken_up {
+                    continue;
+                }
+                broken = true;
+            }
+            claims.scan(&extent.file, extent.len, at).await?;
+        }
+        Ok(())
+    }
+
+    /// Follows the chain through one extent, and says where in the file it left it.
+    async fn follow_extent<F: File>(
+        &mut self,
+        extent: &Found<F>,
+        claims: &mut Claims,
+        visit: &mut impl AsyncFnMut(Replayed<'_>) -> Result<()>,
+    ) -> Result<u64> {
+        let mut window = Window::new(&extent.file, extent.len);
+        let mut at = EXTENT_OVERHEAD_BYTES;
+        loop {
+            let Some(bytes) = window.at(at, COMMIT_HEADER_BYTES).await? else { return Ok(at) };
+            let commit =
+                CommitHeader::decode(JOURNAL_COMMIT, bytes).filter(|(header, _)| self.continues(header));
+            let Some((header, hash)) = commit else {
+                if self.bugs.accept_unchained && at + (ALIGN as u64) < extent.len {
+                    at += ALIGN as u64;
+                    continue;
+                }
+                return Ok(at);
+            };
+            claims.note(&header);
+            let body =
+                window.at(at, header.len as usize).await?.and_then(|all| all.get(COMMIT_HEADER_BYTES..));
+            let Some(body) = body.filter(|body| header.body_is_whole(body)) else { return Ok(at) };
+            if header.position + header.padded_len() > self.live {
+                self.deliver(extent, at, &header, body, visit).await?;
+            }
+            self.position = header.position + header.padded_len();
+            self.previous_hash = hash;
+            at += header.padded_len();
+        }
+    }
+
+    fn continues(&self, header: &CommitHeader) -> bool {
+        if self.bugs.accept_unchained {
+            return header.session == self.session && header.position >= self.position;
+        }
+        header.session == self.session
+            && header.position == self.position
+            && header.previous_hash == self.previous_hash
+    }
+
+    async fn deliver<F: File>(
+        &mut self,
+        extent: &Found<F>,
+        at: u64,
+        commit: &CommitHeader,
+        body: &[u8],
+        visit: &mut impl AsyncFnMut(Replayed<'_>) -> Result<()>,
+    ) -> Result<()> {
+        let mut rest = body;
+        for nth in 0..commit.entries {
+            let Some((header, payload, behind)) = EntryHeader::decode(rest) else {
+                let what = format!("entry {nth} of a whole commit is of no kind that this version knows");
+                return Err(StorageError::Corrupt { path: extent.path.clone(), position: at, what });
+            };
+            rest = behind;
+            let core = extent.header.core;
+            let (session, commit_position) = (self.session, commit.position);
+            visit(Replayed { core, session, commit_position, header, payload }).await?;
+            self.entries += 1;
+        }
+        self.bytes += commit.padded_len();
+        Ok(())
+    }
+
+    /// A break is corruption when something behind it was issued knowing that what is missing was on the disk.
+    fn judge(&self, dir: &Path, claims: &Claims) -> Result<()> {
+        let durable = claims.0.get(&self.session).copied().unwrap_or(0);
+        let below_live = self.position < self.live && durable >= self.live;
+        if (durable > self.position || below_live) && !self.bugs.accept_unchained {
+            let (path, position) = self.left_at.clone().unwrap_or_else(|| (dir.to_path_buf(), 0));
+            let what = format!(
+                "the journal of session {:016x} breaks at {}, but a later commit says that all below {durable} was on the disk",
+                self.session, self.position
+            );
+            return Err(StorageError::Corrupt { path, position, what });
+        }
+        Ok(())
+    }
+}

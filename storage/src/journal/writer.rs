@@ -1,0 +1,189 @@
+//! The two tasks of a journal: one writes and flushes commits, one zeroes extents ahead.
+//!
+//! Started by `Journal::open`. One commit is in flight at a time, so a commit is issued when everything before it is
+//! durable; its header says so. Deliberately absent: retries, and any timer on the commit path.
+
+use std::future::Future;
+use std::path::Path;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::Poll;
+use std::time::Duration;
+
+use super::format::{CommitHeader, ExtentHeader, JOURNAL_COMMIT};
+use super::ring::Extent;
+use super::{CommitReport, Files, FlushMode, Inner, OpenCommit, extents};
+use crate::Result;
+use crate::io::{ALIGN, Class, File, Io};
+
+/// Extents that are kept ready.
+const FREE_EXTENTS_AHEAD: usize = 2;
+
+/// How long to wait before a full disk is asked again for another extent.
+const DISK_FULL_PAUSE: Duration = Duration::from_secs(1);
+
+impl<I: Io> Inner<I> {
+    /// Writes commits until the journal closes or fails.
+    pub(super) async fn write_commits(self: Rc<Self>) {
+        loop {
+            let next = self.work.until(0, || {
+                let mut state = self.state.borrow_mut();
+                if state.failed.is_some() {
+                    return Some(None);
+                }
+                match state.take_commit() {
+                    Some(commit) => Some(Some(commit)),
+                    None => state.closing.then_some(None),
+                }
+            });
+            let Some(commit) = next.await else { return };
+            if let Err(error) = self.write_commit(commit).await {
+                self.fail(&error);
+                return;
+            }
+        }
+    }
+
+    async fn write_commit(&self, mut commit: OpenCommit<I>) -> Result<()> {
+        let extent_header = self.seal(&mut commit);
+        let issued_ns = self.io.now_ns();
+        let file = Rc::clone(&commit.place.file);
+        let mut writes = Vec::with_capacity(commit.chunks.len() + 1);
+        let mut at = commit.place.file_position;
+        for chunk in commit.chunks.drain(..) {
+            let len = chunk.as_ref().len() as u64;
+            writes.push(file.write_at(chunk, at));
+            at += len;
+        }
+        if let Some(header) = extent_header {
+            let mut block = self.io.buffer(ALIGN);
+            block.as_mut()[..header.len()].copy_from_slice(&header);
+            writes.push(file.write_at(block, 0));
+        }
+        for chunk in all(writes).await? {
+            self.state.borrow_mut().chunks.give(chunk);
+        }
+        let written_ns = self.io.now_ns();
+        let mut report = CommitReport {
+            bytes: commit.padded_len(),
+            entries: commit.entries,
+            write_ns: written_ns - issued_ns,
+            flush_ns: 0,
+        };
+        if self.options.flush == FlushMode::Written {
+            self.complete(commit, &report);
+        } else if self.options.bugs.acknowledge_before_flush {
+            self.complete(commit, &report);
+            file.flush().await?;
+        } else {
+            file.flush().await?;
+            report.flush_ns = self.io.now_ns() - written_ns;
+            self.complete(commit, &report);
+        }
+        Ok(())
+    }
+
+    /// Chains the commit to the one before, and makes the header of the extent that it opens.
+    fn seal(&self, commit: &mut OpenCommit<I>) -> Option<[u8; super::format::EXTENT_HEADER_BYTES]> {
+        let mut state = self.state.borrow_mut();
+        let state = &mut *state;
+        let place = &commit.place;
+        let (core, session) = (self.options.core, self.options.session);
+        let extent_header = place.opens.map(|(sequence, size)| {
+            let previous_hash = state.previous_hash;
+            ExtentHeader { core, session, sequence, position: place.position, size, previous_hash }.encode()
+        });
+        let header = CommitHeader {
+            len: commit.len as u32,
+            session,
+            position: place.position,
+            previous_hash: state.previous_hash,
+            // Without flushes nothing is known to be on the disk, so that a power cut is never taken for corruption.
+            durable_position: if self.options.flush == FlushMode::Always { state.durable } else { 0 },
+            entries: commit.entries,
+            body_hash: commit.body_hash(),
+        };
+        let (bytes, hash) = header.encode(JOURNAL_COMMIT);
+        state.previous_hash = hash;
+        commit.close(&mut state.chunks, &bytes);
+        extent_header
+    }
+
+    fn complete(&self, commit: OpenCommit<I>, report: &CommitReport) {
+        let end = commit.place.position + commit.padded_len();
+        let observer = {
+            let mut state = self.state.borrow_mut();
+            state.durable = end;
+            // What entries took without header and padding: that is what was charged.
+            state.pending_bytes -= commit.len - super::COMMIT_HEADER_BYTES;
+            state.stats.commits += 1;
+            state.stats.entries += u64::from(report.entries);
+            state.stats.bytes += report.bytes;
+            state.stats.write_ns += report.write_ns;
+            state.stats.flush_ns += report.flush_ns;
+            if self.options.bugs.recycle_before_checkpoint {
+                state.ring.release(end);
+            }
+            state.observer.clone()
+        };
+        if let Some(observer) = observer {
+            observer(report);
+        }
+        commit.notices.tell();
+        self.durable.wake(end);
+        self.room.wake_all();
+        self.drained.wake_all();
+    }
+
+    /// Keeps [`FREE_EXTENTS_AHEAD`] extents ready until the journal has its capacity.
+    pub(super) async fn grow(self: Rc<Self>, mut next_file: u64) {
+        let size = self.geometry.extent_bytes;
+        loop {
+            let go_on = self.growth.until(0, || {
+                let state = self.state.borrow();
+                if state.failed.is_some() || state.closing || !state.ring.may_grow(size) {
+                    return Some(false);
+                }
+                (state.ring.free_extents() < FREE_EXTENTS_AHEAD).then_some(true)
+            });
+            if !go_on.await {
+                return;
+            }
+            let dir: &Path = &self.dir;
+            match extents::make(&self.io, dir, &self.options, next_file, size, Class::Housekeeping).await {
+                Ok(file) => {
+                    let mut state = self.state.borrow_mut();
+                    state.ring.add_free(Extent { file: Files::<I>::new(file), size });
+                    state.stats.extents += 1;
+                    next_file += 1;
+                }
+                Err(error) if error.is_disk_full() => {
+                    tracing::warn!(dir = %dir.display(), %error, "no room for another journal extent");
+                    self.io.sleep(DISK_FULL_PAUSE).await;
+                    continue;
+                }
+                Err(error) => return self.fail(&error),
+            }
+            self.room.wake_all();
+        }
+    }
+}
+
+/// Waits for all futures, and gives their values in order or the first error in order. All of them run to their end:
+/// a write is never abandoned while the kernel reads its buffer.
+async fn all<T>(futures: Vec<impl Future<Output = Result<T>>>) -> Result<Vec<T>> {
+    let mut running: Vec<Pin<Box<_>>> = futures.into_iter().map(Box::pin).collect();
+    let mut done: Vec<Option<Result<T>>> = running.iter().map(|_| None).collect();
+    std::future::poll_fn(|cx| {
+        for (future, value) in running.iter_mut().zip(&mut done) {
+            if value.is_none()
+                && let Poll::Ready(ready) = future.as_mut().poll(cx)
+            {
+                *value = Some(ready);
+            }
+        }
+        if done.iter().all(Option::is_some) { Poll::Ready(()) } else { Poll::Pending }
+    })
+    .await;
+    done.into_iter().flatten().collect()
+}
