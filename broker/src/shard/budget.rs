@@ -76,7 +76,9 @@ impl Budget {
 
 /// A charge that no wait could satisfy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("{bytes} bytes exceed the {limit} bytes a core has for {share:?}; raise corelog.memory.bytes or lower corelog.cores")]
+#[error(
+    "{bytes} bytes exceed the {limit} bytes a core has for {share:?}; raise corelog.memory.bytes or lower corelog.cores"
+)]
 pub struct TooLarge {
     /// What was asked for.
     pub bytes: u64,
@@ -149,8 +151,8 @@ impl Pool {
 
     /// Whether a charge of `bytes` would be granted at once.
     pub fn has_room(&self, bytes: u64) -> bool {
-        let line_is_empty = self.0.small.borrow().is_empty()
-            && (bytes <= SMALL_BYTES || self.0.large.borrow().is_empty());
+        let line_is_empty =
+            self.0.small.borrow().is_empty() && (bytes <= SMALL_BYTES || self.0.large.borrow().is_empty());
         line_is_empty && self.0.fits(bytes)
     }
 
