@@ -4,6 +4,7 @@
 //! concrete messages between cores are defined by whoever sends them.
 
 pub mod budget;
+pub mod mailbox;
 
 use std::fmt;
 
