@@ -6,7 +6,7 @@ mod rules;
 #[cfg(test)]
 mod tests;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 /// Folders that hold no source of ours.
 const SKIPPED: [&str; 4] = ["target", ".git", "corelog-data", "node_modules"];
@@ -14,47 +14,36 @@ const SKIPPED: [&str; 4] = ["target", ".git", "corelog-data", "node_modules"];
 /// File endings that are read as text.
 const TEXT: [&str; 8] = ["rs", "toml", "md", "java", "xml", "yml", "sh", "py"];
 
-/// The workspace root: this crate's folder is one below it.
-fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-        .parent()
-        .expect("the broker crate lies in the workspace")
-        .to_path_buf()
-}
-
-/// Every text file of the repository, as a path relative to its root with forward slashes, and its content.
+/// Collects every text file below `dir`: its path relative to `root` with forward slashes, and its content.
 /// Files without an ending (scripts) count as text when they are UTF-8.
-fn sources(dir: &Path, found: &mut Vec<(String, String)>) {
-    let mut entries: Vec<_> =
-        std::fs::read_dir(dir).expect("readable folder").map(|e| e.expect("entry")).collect();
+fn sources(root: &Path, dir: &Path, found: &mut Vec<(String, String)>) -> std::io::Result<()> {
+    let mut entries = std::fs::read_dir(dir)?.collect::<std::io::Result<Vec<_>>>()?;
     entries.sort_by_key(std::fs::DirEntry::file_name);
     for entry in entries {
         let path = entry.path();
         let name = entry.file_name().to_string_lossy().into_owned();
-        let kind = entry.file_type().expect("file type");
-        if kind.is_dir() {
-            if !SKIPPED.contains(&name.as_str()) {
-                sources(&path, found);
-            }
-            continue;
+        let kind = entry.file_type()?;
+        if kind.is_dir() && !SKIPPED.contains(&name.as_str()) {
+            sources(root, &path, found)?;
         }
-        let ending = path.extension().map(|e| e.to_string_lossy().into_owned());
-        let readable = ending.as_deref().is_none_or(|e| TEXT.contains(&e));
+        let ending = path.extension().map(|ending| ending.to_string_lossy().into_owned());
+        let readable = ending.as_deref().is_none_or(|ending| TEXT.contains(&ending));
         if !kind.is_file() || !readable || name == ".git" {
             continue;
         }
         if let Ok(text) = std::fs::read_to_string(&path) {
-            let relative =
-                path.strip_prefix(root()).expect("below the root").to_string_lossy().replace('\\', "/");
+            let relative = path.strip_prefix(root).unwrap_or(&path).to_string_lossy().into_owned();
             found.push((relative, text));
         }
     }
+    Ok(())
 }
 
 #[test]
 fn the_repository_is_tidy() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
     let mut files = Vec::new();
-    sources(&root(), &mut files);
+    sources(root, root, &mut files).unwrap();
     assert!(files.iter().any(|(path, _)| path == "storage/src/lib.rs"), "the walk must see the sources");
     let findings: Vec<String> = files.iter().flat_map(|(path, text)| rules::findings(path, text)).collect();
     assert!(findings.is_empty(), "{} findings:\n{}", findings.len(), findings.join("\n"));
