@@ -4,6 +4,7 @@
 //! a disk, a clock or a task goes through [`io`], so that the whole crate also runs on a simulated disk.
 
 pub mod batch;
+pub mod checkpoint;
 pub mod error;
 pub mod io;
 pub mod journal;

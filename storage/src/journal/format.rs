@@ -27,7 +27,6 @@ const EXTENT_MAGIC: [u8; 8] = *b"CLJOURNL";
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Fields<'a>(pub(crate) &'a [u8]);
 
-#[allow(dead_code)]
 impl<'a> Fields<'a> {
     pub(crate) fn array<const N: usize>(&mut self) -> Option<[u8; N]> {
         let (head, rest) = self.0.split_first_chunk::<N>()?;
