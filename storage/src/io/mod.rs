@@ -4,6 +4,7 @@
 //! `simulated` implements it over memory with seeded faults and virtual time. Type parameters appear only at this seam.
 //! Deliberately absent: buffering, caching, retries. A failed write or flush is reported once and is final.
 
+pub mod glommio;
 pub mod simulated;
 
 use std::future::Future;
@@ -73,7 +74,8 @@ pub trait File: 'static {
     type Buf: Buffer;
 
     /// Reads up to `len` bytes at `position` (both multiples of [`ALIGN`], `len` at most [`TRANSFER_BYTES_MAX`]).
-    /// A shorter buffer means the end of the file; its length is then the number of bytes there were, aligned or not.
+    /// Fewer bytes than asked for mean the end of the file; [`ReadBytes::len`] is then how many there were, aligned or
+    /// not, and the buffer holds just the blocks they lie in.
     fn read_at(&self, position: u64, len: usize) -> impl Future<Output = Result<ReadBytes<Self::Buf>>>;
 
     /// Writes the whole buffer at `position` (aligned) and hands the buffer back. Completed is not durable.

@@ -205,7 +205,7 @@ impl File for SimFile {
         match self.io.ask("read", &self.path, request).await? {
             Reply::Bytes(mut bytes) => {
                 let read = bytes.len();
-                bytes.resize(len, 0);
+                bytes.resize(read.next_multiple_of(ALIGN), 0);
                 Ok(ReadBytes { buf: SimBuf(bytes), len: read })
             }
             other => unexpected(&other),
