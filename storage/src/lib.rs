@@ -8,6 +8,7 @@ pub mod checkpoint;
 pub mod error;
 pub mod io;
 pub mod journal;
+pub mod segment;
 pub mod types;
 
 pub use error::{Result, StorageError};

@@ -255,6 +255,34 @@ pub fn check_crc(batch: &[u8], header: &BatchHeader) -> Result<(), BatchError> {
     if computed == header.crc { Ok(()) } else { Err(BatchError::Crc { stored: header.crc, computed }) }
 }
 
+/// The CRC of a batch that comes in pieces, so that a large one need not be in memory whole.
+#[derive(Debug)]
+pub(crate) struct CrcOfPieces {
+    stored: u32,
+    computed: u32,
+    /// Bytes in front of what the CRC covers that are still to come.
+    skip: usize,
+}
+
+impl CrcOfPieces {
+    pub(crate) fn new(header: &BatchHeader) -> Self {
+        Self { stored: header.crc, computed: 0, skip: CRC_FROM }
+    }
+
+    /// Takes the next bytes of the batch, from its first one on.
+    pub(crate) fn update(&mut self, bytes: &[u8]) {
+        let covered = bytes.get(self.skip..).unwrap_or_default();
+        self.skip = self.skip.saturating_sub(bytes.len());
+        self.computed = crc32c::crc32c_append(self.computed, covered);
+    }
+
+    /// Compares, once all bytes of the batch have come.
+    pub(crate) fn check(&self) -> Result<(), BatchError> {
+        let (stored, computed) = (self.stored, self.computed);
+        if stored == computed { Ok(()) } else { Err(BatchError::Crc { stored, computed }) }
+    }
+}
+
 fn field<const N: usize>(bytes: &[u8; HEADER_BYTES], at: usize) -> [u8; N] {
     std::array::from_fn(|i| bytes[at + i])
 }

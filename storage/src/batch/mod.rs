@@ -18,6 +18,7 @@ mod validate;
 pub use builder::{BatchBuilder, RecordHeader};
 pub use compression::Compression;
 pub use error::BatchError;
+pub(crate) use header::CrcOfPieces;
 pub use header::{
     BatchHeader, HEADER_BYTES, LENGTH_PREFIX_BYTES, TimestampType, assign_offsets, check_crc,
     set_log_append_time, set_max_timestamp,

@@ -1,0 +1,20 @@
+//! Segments on the disk: Kafka's batches in `.log`, and beside it `.blocks` with hashes and an index (decision 0001).
+//!
+//! Called by the log, recovery and scrub. Deliberately absent: writing the `.log` itself, rolling, deleting and the cache of
+//! tables, all of which are the log's; nothing here decides when a page is written.
+
+mod names;
+mod page;
+mod reader;
+mod rebuild;
+mod stream;
+mod table;
+#[cfg(test)]
+mod tests;
+
+pub use names::{SegmentFile, blocks_file_name, log_file_name, parse_file_name};
+pub use page::{PAGE_BYTES, PAGE_CHUNKS, PageError, decode_page};
+pub use reader::{ColdBatches, SegmentReader};
+pub use rebuild::{Completed, complete, load};
+pub use stream::SegmentBytes;
+pub use table::{BatchStart, BlockTable, CHUNK_BYTES, Lookup};
