@@ -16,9 +16,7 @@ use glommio::{LocalExecutorBuilder, Placement};
 pub(crate) fn on_executor<F: Future<Output = ()> + 'static>(
     name: &str,
     test: impl FnOnce(GlommioIo, PathBuf) -> F + Send + 'static,
-) where
-    F: 'static,
-{
+) {
     let dir = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("io-{name}-{}", std::process::id()));
     let inside = dir.clone();
     let executor = LocalExecutorBuilder::new(Placement::Unbound)

@@ -25,12 +25,13 @@ mod faults;
 mod handles;
 mod random;
 mod request;
+mod simulation;
 mod trace;
 
-pub use executor::Simulation;
 pub use faults::{Counters, Faults, Operation};
 pub use handles::{SimBuf, SimFile, SimIo};
 pub use random::Random;
+pub use simulation::Simulation;
 
 #[cfg(test)]
 mod tests;
