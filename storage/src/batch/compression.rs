@@ -210,3 +210,6 @@ pub(super) fn compress(codec: Compression, records: &[u8]) -> io::Result<Vec<u8>
         Compression::Zstd => zstd::stream::encode_all(records, 3),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -13,7 +13,7 @@ mod table;
 mod tests;
 
 pub use names::{SegmentFile, blocks_file_name, log_file_name, parse_file_name};
-pub use page::{PAGE_BYTES, PAGE_CHUNKS, PageError, decode_page};
+pub use page::{PAGE_BYTES, PAGE_CHUNKS};
 pub use reader::{ColdBatches, SegmentReader};
 pub use rebuild::{Completed, complete, load};
 pub use stream::SegmentBytes;

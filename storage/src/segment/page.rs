@@ -27,7 +27,7 @@ const _: () = assert!(RECORDS_AT + PAGE_CHUNKS * RECORD_BYTES <= PAGE_BYTES);
 
 /// Why a page says nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum PageError {
+pub(super) enum PageError {
     /// Never written, torn or damaged: make it again from the segment.
     #[error("the page does not verify")]
     Damaged,
@@ -48,19 +48,12 @@ pub(super) struct PageRecord {
 
 /// A verified page.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Page {
+pub(super) struct Page {
     /// End of what it describes, in bytes from the start of the segment: a multiple of the chunk, or inside the last one.
     pub(super) described_end: u64,
     /// Largest timestamp of all batches of the segment that start below that.
     pub(super) max_timestamp: i64,
     pub(super) records: Vec<PageRecord>,
-}
-
-impl Page {
-    /// Bytes of the segment up to which this page, with those before it, describes it.
-    pub fn described_end(&self) -> u64 {
-        self.described_end
-    }
 }
 
 pub(super) fn encode(
@@ -95,7 +88,7 @@ pub(super) fn encode(
 /// # Errors
 /// [`PageError::Damaged`] when any bit of it is not as it was written or it belongs elsewhere, [`PageError::Version`] when it is a
 /// sound page of another format.
-pub fn decode_page(bytes: &[u8], page: usize, base_offset: Offset) -> Result<Page, PageError> {
+pub(super) fn decode_page(bytes: &[u8], page: usize, base_offset: Offset) -> Result<Page, PageError> {
     let bytes: &[u8; PAGE_BYTES] = bytes.try_into().map_err(|_| PageError::Damaged)?;
     let mut without_hash = *bytes;
     put(&mut without_hash, HASH_AT, [0; 8]);

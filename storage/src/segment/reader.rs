@@ -8,7 +8,7 @@ use bytes::Bytes;
 use super::stream::{BatchStream, SegmentBytes};
 use super::table::{BlockTable, CHUNK_BYTES};
 use crate::Result;
-use crate::batch;
+use crate::batch::{self, HEADER_BYTES};
 use crate::io::Io;
 use crate::types::Offset;
 
@@ -66,7 +66,8 @@ impl<'a, I: Io> SegmentReader<'a, I> {
             }
             len += batch.total_len();
             next_offset = batch.next_offset();
-            if len >= max_bytes {
+            // Nothing is read to find that not even a header fits any more.
+            if len + HEADER_BYTES > max_bytes {
                 break;
             }
             header = stream.header(len).await?;

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use super::page::{PageError, decode_page};
 use super::*;
 use crate::StorageError;
 use crate::batch::{BatchBuilder, BatchHeader, Batches, Compression};
