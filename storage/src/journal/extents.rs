@@ -40,12 +40,10 @@ pub(super) async fn take_over<I: Io>(
     let mut found = Found { extents: Vec::new(), next_file: 0 };
     let mut total = 0;
     let mut has_first = false;
-    let mut removed = false;
     for entry in io.read_dir(dir).await? {
         let path = dir.join(&entry.name);
         if parse_file_name(&entry.name, ZEROING_ENDING).is_some_and(|(core, _)| core == options.core) {
             io.remove_file(&path).await?;
-            removed = true;
         }
         let Some((core, number)) = parse_file_name(&entry.name, EXTENT_ENDING) else { continue };
         if core != options.core {
@@ -68,10 +66,10 @@ pub(super) async fn take_over<I: Io>(
         } else {
             drop(file);
             io.remove_file(&path).await?;
-            removed = true;
         }
     }
-    if removed {
+    // Even when nothing changed: a process that was killed may have left a name that is not durable yet.
+    if !options.bugs.skip_directory_flush {
         io.sync_dir(dir).await?;
     }
     Ok(found)
@@ -151,8 +149,9 @@ pub async fn retire<I: Io>(io: &I, dir: &Path, cores: u32) -> Result<()> {
         let header = block.as_ref().get(..EXTENT_HEADER_BYTES);
         if header.is_none_or(|header| header.iter().any(|byte| *byte != 0)) {
             file.write_at(io.buffer(ALIGN), 0).await?;
-            file.flush().await?;
         }
+        // Also when it reads as zeros: a process killed right here may have written them and not flushed.
+        file.flush().await?;
     }
     if removed {
         io.sync_dir(dir).await?;

@@ -162,6 +162,8 @@ struct State<I: Io> {
     durable: u64,
     failed: Option<StorageError>,
     closing: bool,
+    /// Whether an extent is being made.
+    growing: bool,
     stats: JournalStats,
     observer: Option<CommitObserver>,
 }
@@ -234,6 +236,7 @@ impl<I: Io> Journal<I> {
             durable: 0,
             failed: None,
             closing: false,
+            growing: false,
             stats: JournalStats { extents: extents as u64, ..JournalStats::default() },
             observer: None,
         };
@@ -395,7 +398,7 @@ impl<I: Io> Journal<I> {
         self.inner.state.borrow_mut().observer = Some(observer);
     }
 
-    /// Takes no more appends, and waits until all that were taken are durable.
+    /// Takes no more appends, and waits until all that were taken are durable and nothing is written any more.
     ///
     /// # Errors
     /// `DirectoryFailed` when they are not.
@@ -406,7 +409,7 @@ impl<I: Io> Journal<I> {
             let state = inner.state.borrow();
             match &state.failed {
                 Some(error) => Some(Err(error.clone())),
-                None => (state.pending_bytes == 0).then_some(Ok(())),
+                None => (state.pending_bytes == 0 && !state.growing).then_some(Ok(())),
             }
         };
         inner.drained.until(0, ready).await
@@ -508,3 +511,6 @@ impl<I: Io> Inner<I> {
         all.into_iter().for_each(Waiters::wake_all);
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -150,7 +150,12 @@ impl<I: Io> Inner<I> {
                 return;
             }
             let dir: &Path = &self.dir;
-            match extents::make(&self.io, dir, &self.options, next_file, size, Class::Housekeeping).await {
+            self.state.borrow_mut().growing = true;
+            let made =
+                extents::make(&self.io, dir, &self.options, next_file, size, Class::Housekeeping).await;
+            self.state.borrow_mut().growing = false;
+            self.drained.wake_all();
+            match made {
                 Ok(file) => {
                     let mut state = self.state.borrow_mut();
                     state.ring.add_free(Extent { file: Files::<I>::new(file), size });
@@ -160,7 +165,6 @@ impl<I: Io> Inner<I> {
                 Err(error) if error.is_disk_full() => {
                     tracing::warn!(dir = %dir.display(), %error, "no room for another journal extent");
                     self.io.sleep(DISK_FULL_PAUSE).await;
-                    continue;
                 }
                 Err(error) => return self.fail(&error),
             }
