@@ -1,0 +1,187 @@
+//! Appending in two steps: `prepare` may wait (for its turn, a roll, space, journal room), `Permit::append` is synchronous.
+//!
+//! The broker validates a batch between the two, so that what it checked (sequence numbers, epochs) still holds when the batch
+//! gets its offsets. Deliberately absent: validation, and waiting for durability (`Log::durable`).
+
+use std::rc::Rc;
+
+use bytes::BytesMut;
+
+use super::Log;
+use super::files::Part;
+use super::gate::Pass;
+use super::state::RESERVE_BYTES_MAX;
+use super::tail::Placed;
+use crate::batch::{BatchHeader, assign_offsets};
+use crate::io::{File, Io, OpenMode, align_up};
+use crate::journal::{Committed, EntryHeader, EntryKind};
+use crate::types::{LeaderEpoch, Offset};
+use crate::{Result, StorageError};
+
+/// The right to append one batch: this log's turn, with space reserved for it. Dropping it lets the next one through.
+pub struct Permit<I: Io> {
+    log: Rc<Log<I>>,
+    len: usize,
+    _turn: Pass,
+}
+
+/// Where a batch went.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Appended {
+    /// Offset of its first record.
+    pub base_offset: Offset,
+    /// Offset of its last record.
+    pub last_offset: Offset,
+}
+
+impl Appended {
+    /// Offset after the batch: what to wait for with [`Log::durable`].
+    pub fn next_offset(&self) -> Offset {
+        self.last_offset + 1
+    }
+}
+
+impl<I: Io> Log<I> {
+    /// Waits until a batch of `len` bytes can be appended: for this log's turn (first come, first served), for space in its
+    /// segment, which is rolled first when it is full or old, and for room in the journal. `now_ms` is the time of the append.
+    ///
+    /// # Errors
+    /// `BatchTooLarge`, `DiskFull` (nothing is appended, reads go on), `DirectoryFailed`, `Closed`.
+    pub async fn prepare(self: &Rc<Self>, len: usize, now_ms: i64) -> Result<Permit<I>> {
+        let turn = self.append_turn.pass().await;
+        self.check()?;
+        self.dir.journal.check_batch_len(len)?;
+        let config = self.config.get();
+        {
+            let mut state = self.state.borrow_mut();
+            if state.must_roll(len, config.segment_bytes, config.segment_ms, now_ms) {
+                state.roll();
+            }
+            state.active.first_append_ms.get_or_insert(now_ms);
+        }
+        self.reserve(len).await?;
+        while !self.dir.journal.has_room(len) {
+            self.dir.starved.set(true);
+            self.dir.work.set();
+            self.dir.journal.room(len).await.map_err(|error| self.dir.fail(&error))?;
+            self.check()?;
+        }
+        Ok(Permit { log: self.clone(), len, _turn: turn })
+    }
+
+    /// Reserves blocks for `len` more bytes, and some ahead, so that what is accepted can be written back on a full disk.
+    async fn reserve(&self, len: usize) -> Result<()> {
+        let (base_offset, needed, wanted) = {
+            let state = self.state.borrow();
+            let active = &state.active;
+            let needed = align_up(active.len + len as u64);
+            if needed <= active.reserved {
+                return Ok(());
+            }
+            let limit = align_up(u64::from(self.config.get().segment_bytes)).max(needed);
+            (active.base_offset, needed, (needed + active.reserve_ahead).min(limit))
+        };
+        let reserved = match self.allocate(base_offset, wanted).await {
+            // With little left, what is needed may still fit.
+            Err(error) if error.is_disk_full() && needed < wanted => {
+                self.allocate(base_offset, needed).await.map(|()| needed)
+            }
+            other => other.map(|()| wanted),
+        };
+        match reserved {
+            Ok(reserved) => {
+                let mut state = self.state.borrow_mut();
+                state.active.reserved = reserved;
+                state.active.reserve_ahead = (state.active.reserve_ahead * 2).min(RESERVE_BYTES_MAX);
+                state.active.file_made = true;
+                self.check()
+            }
+            Err(error) if error.is_disk_full() => {
+                let available = self.core.io.available_bytes(&self.dir.path).await.unwrap_or(0);
+                Err(StorageError::DiskFull { dir: self.dir.path.clone(), available, needed: needed.max(len as u64) })
+            }
+            // The log was deleted meanwhile, and its directory with it: no reason to condemn the disk.
+            Err(error) => Err(self.check().err().unwrap_or_else(|| self.dir.fail(&error))),
+        }
+    }
+
+    async fn allocate(&self, base_offset: Offset, len: u64) -> Result<()> {
+        let file = self.open_file(base_offset, Part::Log, OpenMode::CreateOrOpen).await?;
+        file.allocate(len).await
+    }
+}
+
+impl<I: Io> Permit<I> {
+    /// The log this permit is for.
+    pub fn log(&self) -> &Rc<Log<I>> {
+        &self.log
+    }
+
+    /// Appends a validated batch: gives it its offsets and leader epoch in place, copies it into the journal's open commit,
+    /// keeps it in the tail cache, and applies it to the tenant, all in one step. `backing_bytes` is the size of the allocation that
+    /// `batch` keeps alive (its own length when it has one to itself): a batch that is at least half of it is kept without a copy.
+    ///
+    /// The batch is neither durable nor visible yet: wait with [`Log::durable`] for [`Appended::next_offset`].
+    ///
+    /// # Errors
+    /// `Closed` or `DirectoryFailed` since `prepare`; `JournalFull` when the caller awaited something since, and others took the room: prepare again.
+    ///
+    /// # Panics
+    /// When `batch` is longer than was prepared, or its length is not the header's: both are bugs of the caller.
+    pub fn append(
+        self,
+        mut batch: BytesMut,
+        backing_bytes: usize,
+        header: &BatchHeader,
+        leader_epoch: LeaderEpoch,
+    ) -> Result<Appended> {
+        let log = &self.log;
+        assert!(batch.len() <= self.len, "{} bytes were prepared, {} come", self.len, batch.len());
+        assert_eq!(batch.len(), header.total_len(), "a batch that is not whole");
+        log.check()?;
+        let mut state = log.state.borrow_mut();
+        let base_offset = state.next_offset;
+        assign_offsets(&mut batch, base_offset, leader_epoch);
+        let header = BatchHeader { base_offset, partition_leader_epoch: leader_epoch, ..*header };
+        let next_offset = header.next_offset();
+        let batch = batch.freeze();
+        let at = Placed {
+            segment_base: state.active.base_offset,
+            position: state.active.len as u32,
+            base_offset,
+            next_offset,
+            max_timestamp: header.max_timestamp,
+        };
+        let entry = EntryHeader {
+            kind: EntryKind::Append,
+            log_id: log.identity.log_id,
+            owner_epoch: log.owner_epoch,
+            segment_position: at.position,
+            sequence: state.sequence + 1,
+            segment_base_offset: at.segment_base,
+            next_offset,
+        };
+        let committed: Rc<dyn Committed> = log.clone();
+        let ticket = log.dir.journal.append(entry, &[&batch], &committed)?;
+
+        state.sequence += 1;
+        state.next_offset = next_offset;
+        state.last_ticket = Some(ticket);
+        state.active.len += batch.len() as u64;
+        state.active.max_timestamp = state.active.max_timestamp.max(header.max_timestamp);
+        state.leader_epochs.note(leader_epoch, base_offset);
+        let before = state.cache.charged_bytes();
+        let len = batch.len() as u64;
+        state.cache.push(batch, backing_bytes, at, |unit| log.core.cache.enqueue(&log.me, unit));
+        log.core.cache.charge(before, state.cache.charged_bytes());
+        let newly_dirty = !std::mem::replace(&mut state.listed_dirty, true);
+        drop(state);
+
+        log.tenant.borrow_mut().replay(&header);
+        log.note_dirty(newly_dirty, len);
+        if log.core.bugs.show_before_durable {
+            log.show(next_offset);
+        }
+        Ok(Appended { base_offset, last_offset: next_offset - 1 })
+    }
+}

@@ -1,0 +1,106 @@
+//! What a log shares with its neighbours: the core it runs on and the log directory it lies in.
+//!
+//! Built by the store, held by every log. A directory that failed stays failed: all its logs answer so, and nothing more is
+//! written. Deliberately absent: when to write back (`store::plan`) and how a round goes (`store::round`).
+
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::rc::{Rc, Weak};
+
+use super::Log;
+use super::cache::CacheBudget;
+use super::files::OpenFiles;
+use super::gate::{Gate, Signal};
+use super::tables::Tables;
+use crate::StorageError;
+use crate::checkpoint::CheckpointLog;
+use crate::io::Io;
+use crate::journal::Journal;
+use crate::types::LogId;
+
+/// Rules that a test may break to prove that the simulation notices. For tests only; everything is false by default.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Bugs {
+    /// A batch can be read as soon as it is appended.
+    pub show_before_durable: bool,
+    /// Checkpoints leave out the tenant's snapshot.
+    pub lose_tenant_state: bool,
+    /// A new log's directory, and the directories of new segments, are not made durable.
+    pub skip_directory_flush: bool,
+    /// A checkpoint is written while the segments it names are not flushed.
+    pub skip_segment_flush: bool,
+    /// The partial last block is answered one block too low to cold reads.
+    pub misplace_tail: bool,
+    /// What a checkpoint covers is evicted, and a little more.
+    pub evict_uncovered: bool,
+    /// The journal's space is released before the checkpoint is written.
+    pub release_before_checkpoint: bool,
+}
+
+/// What all logs of a core share.
+pub(crate) struct Core<I: Io> {
+    pub(crate) io: I,
+    pub(crate) number: u32,
+    pub(crate) files: OpenFiles<I>,
+    pub(crate) cache: CacheBudget<I>,
+    pub(crate) tables: Tables,
+    pub(crate) cold_reads: Rc<Gate>,
+    /// Bytes that cold reads under way may hold.
+    pub(crate) cold_bytes: Cell<u64>,
+    pub(crate) bugs: Bugs,
+}
+
+/// One log directory as one core uses it: with the core's own journal and checkpoint log.
+pub(crate) struct Directory<I: Io> {
+    pub(crate) path: PathBuf,
+    pub(crate) journal: Rc<Journal<I>>,
+    pub(crate) checkpoint: CheckpointLog<I>,
+    /// One task at a time commits to the checkpoint log.
+    pub(crate) checkpoint_turn: Rc<Gate>,
+    pub(crate) logs: RefCell<HashMap<LogId, Weak<Log<I>>>>,
+    /// Logs with bytes that no checkpoint covers, each once.
+    pub(crate) dirty: RefCell<Vec<Rc<Log<I>>>>,
+    pub(crate) dirty_bytes: Cell<u64>,
+    /// When the first of `dirty` was listed.
+    pub(crate) dirty_since_ns: Cell<Option<u64>>,
+    /// Somebody waits for room in the journal.
+    pub(crate) starved: Cell<bool>,
+    /// Wakes the directory's write-back task.
+    pub(crate) work: Signal,
+    pub(crate) failed: RefCell<Option<StorageError>>,
+}
+
+impl<I: Io> Directory<I> {
+    /// The error that every further operation here gets, once something failed.
+    pub(crate) fn check(&self) -> Result<(), StorageError> {
+        match &*self.failed.borrow() {
+            Some(error) => Err(error.clone()),
+            None => Ok(()),
+        }
+    }
+
+    /// Takes the directory out of use: everyone who waits is told, nothing is retried.
+    pub(crate) fn fail(&self, cause: &StorageError) -> StorageError {
+        let error = match cause {
+            StorageError::DirectoryFailed { .. } => cause.clone(),
+            _ => StorageError::DirectoryFailed { dir: self.path.clone(), cause: cause.to_string() },
+        };
+        {
+            let mut failed = self.failed.borrow_mut();
+            if let Some(earlier) = &*failed {
+                return earlier.clone();
+            }
+            *failed = Some(error.clone());
+        }
+        tracing::error!(dir = %self.path.display(), %cause, "log directory failed; its partitions are offline until a restart");
+        let logs: Vec<_> = self.logs.borrow().values().filter_map(Weak::upgrade).collect();
+        for log in logs {
+            log.end(error.clone());
+        }
+        self.dirty.borrow_mut().clear();
+        self.dirty_bytes.set(0);
+        self.work.set();
+        error
+    }
+}

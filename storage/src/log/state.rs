@@ -1,0 +1,183 @@
+//! What a log knows about itself: its segments, its ends, and how far a checkpoint covers them.
+//!
+//! Plain data with the few steps that must be taken together; `append`, `read` and `write_back` call them under one
+//! borrow. Nothing here waits, and nothing here touches a disk.
+
+use std::collections::VecDeque;
+use std::rc::Rc;
+
+use bytes::Bytes;
+
+use super::identity::LeaderEpochs;
+use super::tail::TailCache;
+use crate::io::align_down;
+use crate::segment::BlockTable;
+use crate::types::Offset;
+
+/// A segment that was rolled, written whole, cut to its exact length and named in a checkpoint.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ClosedSegment {
+    /// Offset its file is named after.
+    pub base_offset: Offset,
+    /// Its exact length in bytes.
+    pub len: u64,
+    /// Largest timestamp in it, in ms; -1 when it has none.
+    pub max_timestamp: i64,
+}
+
+/// A segment that is not wholly covered by a checkpoint: the active one, and rolled ones on their way out.
+#[derive(Debug, Clone)]
+pub(crate) struct OpenSegment {
+    pub(crate) base_offset: Offset,
+    /// Bytes appended, exact.
+    pub(crate) len: u64,
+    /// Bytes that the last checkpoint covers. Whole blocks below it are in the file.
+    pub(crate) covered: u64,
+    /// Bytes from the last block boundary below `covered` up to it; they are in the checkpoint, not (only) in the file.
+    pub(crate) tail: Bytes,
+    /// Largest timestamp appended; -1 when there is none.
+    pub(crate) max_timestamp: i64,
+    /// Largest timestamp below `covered`.
+    pub(crate) covered_max_timestamp: i64,
+    /// When the first batch since it was opened was appended, in ms.
+    pub(crate) first_append_ms: Option<i64>,
+    /// Blocks below this many bytes are reserved on the disk.
+    pub(crate) reserved: u64,
+    /// How far the next reservation goes beyond what is needed.
+    pub(crate) reserve_ahead: u64,
+    /// Whether its file was opened by this process; its directory is synced with the checkpoint after that.
+    pub(crate) file_made: bool,
+    /// Hashes and index of the bytes below `covered`; loaded when first needed.
+    pub(crate) table: Option<Rc<BlockTable>>,
+}
+
+/// The first reservation of a segment, in bytes.
+pub(crate) const RESERVE_BYTES_MIN: u64 = 64 * 1024;
+/// The largest reservation ahead of need, in bytes.
+pub(crate) const RESERVE_BYTES_MAX: u64 = 16 * 1024 * 1024;
+
+impl OpenSegment {
+    pub(crate) fn new(base_offset: Offset) -> Self {
+        Self {
+            base_offset,
+            len: 0,
+            covered: 0,
+            tail: Bytes::new(),
+            max_timestamp: -1,
+            covered_max_timestamp: -1,
+            first_append_ms: None,
+            reserved: 0,
+            reserve_ahead: RESERVE_BYTES_MIN,
+            file_made: false,
+            table: None,
+        }
+    }
+
+    /// Bytes that are wholly in the file: what a cold read takes from it.
+    pub(crate) fn in_file(&self) -> u64 {
+        align_down(self.covered)
+    }
+}
+
+/// What the last checkpoint says of a log; enough to write it again when the checkpoint log is rewritten.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Covered {
+    /// Sequence of the last journal entry covered; 0 before the first.
+    pub sequence: u64,
+    /// Base offset of the segment that was active.
+    pub segment_base: Offset,
+    /// Bytes of it that are covered.
+    pub segment_len: u64,
+    /// Offset after the last batch covered.
+    pub next_offset: Offset,
+    /// First offset that may be read.
+    pub log_start_offset: Offset,
+    /// Largest timestamp in the segment below `segment_len`, in ms.
+    pub max_timestamp: i64,
+    /// Leader epochs up to `next_offset`.
+    pub leader_epochs: LeaderEpochs,
+    /// Bytes of the segment's last, partial block.
+    pub tail: Bytes,
+    /// The tenant's snapshot at `next_offset`.
+    pub tenant: Option<Bytes>,
+}
+
+/// Everything of a log that changes.
+#[derive(Debug)]
+pub(crate) struct State {
+    pub(crate) closed: Vec<ClosedSegment>,
+    /// Rolled, not yet covered whole; oldest first.
+    pub(crate) closing: VecDeque<OpenSegment>,
+    pub(crate) active: OpenSegment,
+    pub(crate) cache: TailCache,
+    /// Sequence of the last entry appended to the journal.
+    pub(crate) sequence: u64,
+    pub(crate) log_start_offset: Offset,
+    pub(crate) next_offset: Offset,
+    pub(crate) leader_epochs: LeaderEpochs,
+    pub(crate) covered: Covered,
+    /// Journal position after the last entry appended.
+    pub(crate) last_ticket: Option<crate::journal::Ticket>,
+    /// Whether the log is in its directory's list of those with something to write back.
+    pub(crate) listed_dirty: bool,
+}
+
+impl State {
+    pub(crate) fn new(closed: Vec<ClosedSegment>, covered: Covered) -> Self {
+        let mut active = OpenSegment::new(covered.segment_base);
+        active.len = covered.segment_len;
+        active.covered = covered.segment_len;
+        active.tail = covered.tail.clone();
+        active.max_timestamp = covered.max_timestamp;
+        active.covered_max_timestamp = covered.max_timestamp;
+        Self {
+            closed,
+            closing: VecDeque::new(),
+            active,
+            cache: TailCache::default(),
+            sequence: covered.sequence,
+            log_start_offset: covered.log_start_offset,
+            next_offset: covered.next_offset,
+            leader_epochs: covered.leader_epochs.clone(),
+            covered,
+            last_ticket: None,
+            listed_dirty: false,
+        }
+    }
+
+    /// Whether a batch of `len` bytes must go to a new segment.
+    pub(crate) fn must_roll(&self, len: usize, segment_bytes: u32, segment_ms: i64, now_ms: i64) -> bool {
+        let active = &self.active;
+        if active.len == 0 {
+            return false;
+        }
+        active.len + len as u64 > u64::from(segment_bytes)
+            || active.first_append_ms.is_some_and(|first| now_ms.saturating_sub(first) >= segment_ms)
+            // Positions in a segment's index count offsets from its base in 32 bits; half of it leaves any batch room.
+            || self.next_offset - active.base_offset > i64::from(i32::MAX / 2)
+    }
+
+    /// Starts a new segment at the log's end.
+    pub(crate) fn roll(&mut self) {
+        let rolled = std::mem::replace(&mut self.active, OpenSegment::new(self.next_offset));
+        self.closing.push_back(rolled);
+    }
+
+    /// Segments that are not wholly covered, oldest first.
+    pub(crate) fn open_segments(&self) -> impl Iterator<Item = &OpenSegment> {
+        self.closing.iter().chain(std::iter::once(&self.active))
+    }
+
+    pub(crate) fn open_segment(&self, base_offset: Offset) -> Option<&OpenSegment> {
+        self.open_segments().find(|segment| segment.base_offset == base_offset)
+    }
+
+    pub(crate) fn open_segment_mut(&mut self, base_offset: Offset) -> Option<&mut OpenSegment> {
+        self.closing.iter_mut().chain(std::iter::once(&mut self.active)).find(|s| s.base_offset == base_offset)
+    }
+
+    /// Bytes appended that no checkpoint covers.
+    pub(crate) fn uncovered_bytes(&self) -> u64 {
+        self.open_segments().map(|segment| segment.len - segment.covered).sum()
+    }
+}
