@@ -14,7 +14,7 @@ use super::state::RESERVE_BYTES_MAX;
 use super::tail::Placed;
 use crate::batch::{BatchHeader, assign_offsets};
 use crate::io::{File, Io, OpenMode, align_up};
-use crate::journal::{Committed, EntryHeader, EntryKind};
+use crate::journal::{AppendError, Committed, EntryHeader, EntryKind};
 use crate::types::{LeaderEpoch, Offset};
 use crate::{Result, StorageError};
 
@@ -50,7 +50,8 @@ impl<I: Io> Log<I> {
     pub async fn prepare(self: &Rc<Self>, len: usize, now_ms: i64) -> Result<Permit<I>> {
         let turn = self.append_turn.pass().await;
         self.check()?;
-        self.dir.journal.check_batch_len(len)?;
+        // Also refuses what will never fit.
+        self.dir.journal.has_room(len)?;
         let config = self.config.get();
         {
             let mut state = self.state.borrow_mut();
@@ -60,10 +61,9 @@ impl<I: Io> Log<I> {
             state.active.first_append_ms.get_or_insert(now_ms);
         }
         self.reserve(len).await?;
-        while !self.dir.journal.has_room(len) {
-            self.dir.starved.set(true);
-            self.dir.work.set();
-            self.dir.journal.room(len).await.map_err(|error| self.dir.fail(&error))?;
+        while !self.dir.journal.has_room(len)? {
+            let _hungry = self.dir.hungry();
+            self.dir.journal.room(len).await?;
             self.check()?;
         }
         Ok(Permit { log: self.clone(), len, _turn: turn })
@@ -93,7 +93,6 @@ impl<I: Io> Log<I> {
                 let mut state = self.state.borrow_mut();
                 state.active.reserved = reserved;
                 state.active.reserve_ahead = (state.active.reserve_ahead * 2).min(RESERVE_BYTES_MAX);
-                state.active.file_made = true;
                 self.check()
             }
             Err(error) if error.is_disk_full() => {
@@ -162,12 +161,18 @@ impl<I: Io> Permit<I> {
             next_offset,
         };
         let committed: Rc<dyn Committed> = log.clone();
-        let ticket = log.dir.journal.append(entry, &[&batch], &committed)?;
+        let ticket = match log.dir.journal.append(&entry, &[&batch], &committed) {
+            Ok(ticket) => ticket,
+            Err(AppendError::Full) => return Err(StorageError::JournalFull),
+            Err(AppendError::Refused(error)) => return Err(error),
+        };
 
         state.sequence += 1;
         state.next_offset = next_offset;
         state.last_ticket = Some(ticket);
+        log.dir.appended.set(ticket.end);
         state.active.len += batch.len() as u64;
+        state.active.exact = false;
         state.active.max_timestamp = state.active.max_timestamp.max(header.max_timestamp);
         state.leader_epochs.note(leader_epoch, base_offset);
         let before = state.cache.charged_bytes();

@@ -38,6 +38,15 @@ pub struct Bugs {
     pub release_before_checkpoint: bool,
 }
 
+/// An append that waits for room in a directory's journal.
+pub(crate) struct Hungry<I: Io>(Rc<Directory<I>>);
+
+impl<I: Io> Drop for Hungry<I> {
+    fn drop(&mut self) {
+        self.0.hungry.set(self.0.hungry.get() - 1);
+    }
+}
+
 /// What all logs of a core share.
 pub(crate) struct Core<I: Io> {
     pub(crate) io: I,
@@ -64,10 +73,21 @@ pub(crate) struct Directory<I: Io> {
     pub(crate) dirty_bytes: Cell<u64>,
     /// When the first of `dirty` was listed.
     pub(crate) dirty_since_ns: Cell<Option<u64>>,
-    /// Somebody waits for room in the journal.
-    pub(crate) starved: Cell<bool>,
+    /// The tail cache waits for the next round, to evict what that covers.
+    pub(crate) pressed: Cell<bool>,
+    /// Appends that wait for room in the journal.
+    pub(crate) hungry: Cell<usize>,
+    /// Bytes of the journal in use, and bytes not covered by a checkpoint, from which on a round is due.
+    pub(crate) journal_due_bytes: u64,
+    pub(crate) dirty_due_bytes: u64,
+    /// Journal position behind the last entry appended.
+    pub(crate) appended: Cell<u64>,
     /// Wakes the directory's write-back task.
     pub(crate) work: Signal,
+    /// One round at a time.
+    pub(crate) round_turn: Rc<Gate>,
+    pub(crate) rounds: Cell<u64>,
+    pub(crate) closing: Cell<bool>,
     pub(crate) failed: RefCell<Option<StorageError>>,
 }
 
@@ -78,6 +98,24 @@ impl<I: Io> Directory<I> {
             Some(error) => Err(error.clone()),
             None => Ok(()),
         }
+    }
+
+    /// Whether so much waits for write-back that a round is due at once.
+    pub(crate) fn is_full(&self) -> bool {
+        self.journal.used_bytes() >= self.journal_due_bytes || self.dirty_bytes.get() >= self.dirty_due_bytes
+    }
+
+    /// Asks for a round now.
+    pub(crate) fn press(&self) {
+        self.pressed.set(true);
+        self.work.set();
+    }
+
+    /// Counts an append that waits for room, for as long as the guard lives: rounds follow one another until there is some.
+    pub(crate) fn hungry(self: &Rc<Self>) -> Hungry<I> {
+        self.hungry.set(self.hungry.get() + 1);
+        self.work.set();
+        Hungry(self.clone())
     }
 
     /// Takes the directory out of use: everyone who waits is told, nothing is retried.
@@ -93,7 +131,7 @@ impl<I: Io> Directory<I> {
             }
             *failed = Some(error.clone());
         }
-        tracing::error!(dir = %self.path.display(), %cause, "log directory failed; its partitions are offline until a restart");
+        self.journal.fail(&error);
         let logs: Vec<_> = self.logs.borrow().values().filter_map(Weak::upgrade).collect();
         for log in logs {
             log.end(error.clone());

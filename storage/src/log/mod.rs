@@ -213,9 +213,8 @@ impl<I: Io> Log<I> {
             }
             dir.dirty.borrow_mut().extend(self.me.upgrade());
         }
-        if dir.is_pressing() || !self.core.cache.settle() {
-            dir.pressed.set(true);
-            dir.work.set();
+        if dir.is_full() || !self.core.cache.settle() {
+            dir.press();
         }
     }
 

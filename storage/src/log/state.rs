@@ -45,8 +45,10 @@ pub(crate) struct OpenSegment {
     pub(crate) reserved: u64,
     /// How far the next reservation goes beyond what is needed.
     pub(crate) reserve_ahead: u64,
-    /// Whether its file was opened by this process; its directory is synced with the checkpoint after that.
-    pub(crate) file_made: bool,
+    /// Whether its file may be new: its directory is synced before the next checkpoint.
+    pub(crate) new_file: bool,
+    /// Whether the file ends with the segment's last byte, as a clean stop leaves it.
+    pub(crate) exact: bool,
     /// Hashes and index of the bytes below `covered`; loaded when first needed.
     pub(crate) table: Option<Rc<BlockTable>>,
 }
@@ -68,7 +70,8 @@ impl OpenSegment {
             first_append_ms: None,
             reserved: 0,
             reserve_ahead: RESERVE_BYTES_MIN,
-            file_made: false,
+            new_file: true,
+            exact: false,
             table: None,
         }
     }

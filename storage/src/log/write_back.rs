@@ -7,29 +7,35 @@ use std::rc::Rc;
 
 use bytes::{Bytes, BytesMut};
 
+use super::Log;
 use super::files::Part;
 use super::gate::Pass;
-use super::state::{ClosedSegment, Covered};
-use super::{Log, tail::TailCache};
+use super::state::{ClosedSegment, Covered, State};
 use crate::Result;
-use crate::io::{ALIGN, File, Io, OpenMode, TRANSFER_BYTES_MAX, align_down, align_up};
+use crate::io::{File, Io, OpenMode, TRANSFER_BYTES_MAX, align_down, align_up};
 use crate::journal::Ticket;
 use crate::segment::BlockTable;
 use crate::types::Offset;
 
 /// One segment's share of a write-back.
-pub(crate) struct Part0 {
+struct Stretch {
     base_offset: Offset,
     /// Covered by the last checkpoint, in bytes.
     from: u64,
     /// Covered by the next one.
     to: u64,
     max_timestamp: i64,
-    /// Rolled: written to its last byte and cut to its exact length.
-    ends: bool,
+    /// Rolled, or the store is closing: written to its last byte, and cut to its exact length.
+    whole: bool,
+    /// Its file may be new in the log's directory.
+    new_file: bool,
+    /// Rolled: no longer the active segment.
+    closes: bool,
     /// The bytes below `from` that are in no whole block.
+    tail_before: Bytes,
+    /// The bytes below `to` that are in no whole block.
     tail: Bytes,
-    table: Rc<BlockTable>,
+    table: Option<Rc<BlockTable>>,
 }
 
 /// What one write-back did, to be named in a checkpoint once it is flushed.
@@ -39,14 +45,223 @@ pub(crate) struct Written<I: Io> {
     pub(crate) covered: Covered,
     /// Segments that end with it.
     pub(crate) closed: Vec<ClosedSegment>,
-    /// Journal position after the last entry covered.
+    /// The last entry covered.
     pub(crate) ticket: Option<Ticket>,
     /// Files that were written.
     pub(crate) files: Vec<Rc<I::File>>,
-    /// Whether a file may be new in the log's directory.
+    /// Whether one of them may be new: the log's directory must be synced too.
     pub(crate) new_file: bool,
     /// Bytes that are covered anew.
-    pub(crate) bytes: u64,
-    parts: Vec<Part0>,
+    bytes: u64,
+    stretches: Vec<Stretch>,
     _turn: Pass,
+}
+
+impl<I: Io> Log<I> {
+    /// Writes what no checkpoint covers, up to the log's end as it is now. With `whole` the active segment is written to its
+    /// last byte too, for a clean stop. None when the log has ended.
+    pub(crate) async fn write_back(self: &Rc<Self>, whole: bool) -> Result<Option<Written<I>>> {
+        let turn = self.write_turn.pass().await;
+        if self.check().is_err() {
+            return Ok(None);
+        }
+        let mut written = self.begin_write_back(whole, turn);
+        for at in 0..written.stretches.len() {
+            let file = self.write_stretch(&mut written.stretches[at]).await?;
+            let stretch = &written.stretches[at];
+            written.new_file |= file.is_some() && stretch.new_file;
+            written.files.extend(file);
+        }
+        if let Some(active) = written.stretches.last() {
+            written.covered.tail = active.tail.clone();
+        }
+        Ok(Some(written))
+    }
+
+    /// Whether a clean stop must write this log back: something is not covered, or its file does not end where it ends.
+    pub(crate) fn wants_final_write_back(&self) -> bool {
+        let state = self.state.borrow();
+        state.uncovered_bytes() > 0 || !state.closing.is_empty() || (state.active.len > 0 && !state.active.exact)
+    }
+
+    /// Notes, in one step, everything the next checkpoint will say.
+    fn begin_write_back(self: &Rc<Self>, whole: bool, turn: Pass) -> Written<I> {
+        let mut state = self.state.borrow_mut();
+        // What is appended from here on lists the log again.
+        state.listed_dirty = false;
+        let tenant = if self.core.bugs.lose_tenant_state { None } else { self.tenant.borrow().snapshot() };
+        let covered = Covered {
+            sequence: state.sequence,
+            segment_base: state.active.base_offset,
+            segment_len: state.active.len,
+            next_offset: state.next_offset,
+            log_start_offset: state.log_start_offset,
+            max_timestamp: state.active.max_timestamp,
+            leader_epochs: state.leader_epochs.clone(),
+            tail: Bytes::new(),
+            tenant,
+        };
+        let stretches: Vec<_> = state
+            .open_segments()
+            .map(|segment| Stretch {
+                base_offset: segment.base_offset,
+                from: segment.covered,
+                to: segment.len,
+                max_timestamp: segment.max_timestamp,
+                whole: whole || segment.base_offset != state.active.base_offset,
+                new_file: segment.new_file,
+                closes: segment.base_offset != state.active.base_offset,
+                tail_before: segment.tail.clone(),
+                tail: Bytes::new(),
+                table: None,
+            })
+            .collect();
+        let closed = stretches
+            .iter()
+            .filter(|stretch| stretch.closes)
+            .map(|stretch| ClosedSegment {
+                base_offset: stretch.base_offset,
+                len: stretch.to,
+                max_timestamp: stretch.max_timestamp,
+            })
+            .collect();
+        Written {
+            log: self.clone(),
+            covered,
+            closed,
+            ticket: state.last_ticket,
+            files: Vec::new(),
+            new_file: false,
+            bytes: stretches.iter().map(|stretch| stretch.to - stretch.from).sum(),
+            stretches,
+            _turn: turn,
+        }
+    }
+
+    /// Writes one segment's blocks and feeds its table. Returns the file when it was written to.
+    async fn write_stretch(&self, stretch: &mut Stretch) -> Result<Option<Rc<I::File>>> {
+        let start = align_down(stretch.from);
+        let end = if stretch.whole { align_up(stretch.to) } else { align_down(stretch.to) };
+        let mut file = None;
+        if stretch.to > stretch.from {
+            let mut table = self.table_of_open(stretch.base_offset).await?;
+            stretch.tail = self.gather_tail(stretch);
+            self.feed_table(stretch, Rc::make_mut(&mut table)).await;
+            stretch.table = Some(table);
+        } else {
+            stretch.tail = stretch.tail_before.clone();
+        }
+        if end > start || stretch.whole {
+            let opened = self.open_file(stretch.base_offset, Part::Log, OpenMode::CreateOrOpen).await?;
+            let mut position = start;
+            while position < end {
+                let len = (end - position).min(TRANSFER_BYTES_MAX as u64);
+                let mut buf = self.core.io.buffer(len as usize);
+                self.gather(stretch, position, buf.as_mut());
+                opened.write_at(buf, position).await?;
+                position += len;
+                self.core.io.yield_if_needed().await;
+            }
+            if stretch.whole {
+                // Also cuts what an earlier run wrote beyond the end and never covered.
+                opened.set_len(stretch.to).await?;
+            }
+            file = Some(opened);
+        }
+        Ok(file)
+    }
+
+    /// Fills `into` with the segment's bytes from `position` on; zeros beyond its end.
+    fn gather(&self, stretch: &Stretch, position: u64, into: &mut [u8]) {
+        let to = (position + into.len() as u64).min(stretch.to);
+        let mut from = position;
+        if from < stretch.from {
+            let skip = (from - align_down(stretch.from)) as usize;
+            let kept = &stretch.tail_before[skip..];
+            let len = kept.len().min((to - from) as usize);
+            into[..len].copy_from_slice(&kept[..len]);
+            from += len as u64;
+        }
+        let rest = &mut into[(from - position) as usize..(to - position) as usize];
+        let copied = self.state.borrow().cache.gather(stretch.base_offset, from, rest);
+        // What no checkpoint covers is never evicted: a hole here would be silent loss.
+        assert_eq!(copied, rest.len(), "{self:?}: bytes {from}..{to} of segment {} left the cache early", stretch.base_offset);
+    }
+
+    fn gather_tail(&self, stretch: &Stretch) -> Bytes {
+        let start = align_down(stretch.to);
+        let mut tail = BytesMut::zeroed((stretch.to - start) as usize);
+        self.gather(stretch, start, &mut tail);
+        tail.freeze()
+    }
+
+    /// Lets the segment's table see the bytes that are written now, batch by batch.
+    async fn feed_table(&self, stretch: &Stretch, table: &mut BlockTable) {
+        let mut position = stretch.from;
+        while position < stretch.to {
+            let fed = {
+                let state = self.state.borrow();
+                feed_some(&state, stretch, position, table)
+            };
+            // Every byte that is not covered lies in a cached batch (`gather` asserts it).
+            assert!(fed > position, "{self:?}: no batch at byte {position} of segment {}", stretch.base_offset);
+            position = fed;
+            self.core.io.yield_if_needed().await;
+        }
+    }
+}
+
+/// Feeds at most a transfer's worth of batches; returns the position after them.
+fn feed_some(state: &State, stretch: &Stretch, from: u64, table: &mut BlockTable) -> u64 {
+    let mut position = from;
+    for piece in state.cache.pieces_of(stretch.base_offset, from, stretch.to) {
+        if u64::from(piece.at.position) != position || position - from >= TRANSFER_BYTES_MAX as u64 {
+            break;
+        }
+        table.push_batch(&piece.bytes, piece.at.base_offset, piece.at.max_timestamp);
+        position += piece.bytes.len() as u64;
+    }
+    position
+}
+
+impl<I: Io> Written<I> {
+    /// Whether the checkpoint has anything new to say of this log.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.bytes == 0 && self.closed.is_empty()
+    }
+
+    /// Takes over what the committed checkpoint says: what it covers may be evicted, and is read from the file.
+    pub(crate) fn cover(self) {
+        let log = self.log.clone();
+        let mut state = log.state.borrow_mut();
+        for stretch in &self.stretches {
+            if stretch.closes {
+                let ended = state.closing.pop_front();
+                debug_assert_eq!(ended.map(|segment| segment.base_offset), Some(stretch.base_offset));
+                continue;
+            }
+            if let Some(segment) = state.open_segment_mut(stretch.base_offset) {
+                segment.covered = stretch.to;
+                segment.covered_max_timestamp = stretch.max_timestamp;
+                segment.tail = stretch.tail.clone();
+                segment.exact = stretch.whole && segment.len == stretch.to;
+                segment.new_file &= !self.new_file;
+                if stretch.table.is_some() {
+                    segment.table.clone_from(&stretch.table);
+                }
+            }
+        }
+        state.closed.extend_from_slice(&self.closed);
+        state.covered = self.covered.clone();
+        let before = state.cache.charged_bytes();
+        // A log that appends little would hold its chunk open for ever.
+        if let Some(unit) = state.cache.close_chunk() {
+            log.core.cache.enqueue(&log.me, unit);
+        }
+        if state.next_offset == self.covered.next_offset {
+            state.cache.restart_chunks_small();
+        }
+        log.core.cache.charge(before, state.cache.charged_bytes());
+        log.dir.dirty_bytes.set(log.dir.dirty_bytes.get().saturating_sub(self.bytes));
+    }
 }

@@ -1,0 +1,249 @@
+//! A core's logs in all log directories: their journals, checkpoints and write-back, from start to clean stop.
+//!
+//! Opened on each core with what `recovery` found; used by the broker to create, find and delete logs. Deliberately absent:
+//! which log belongs to which core, retention, moving a log.
+
+mod directory;
+mod plan;
+mod round;
+
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::rc::Rc;
+
+use crate::io::{Class, Io};
+use crate::journal::{JournalOptions, JournalStats, Journal};
+use crate::log::cache::CacheBudget;
+use crate::log::files::OpenFiles;
+use crate::log::gate::Gate;
+use crate::log::home::{Core, Directory};
+use crate::log::tables::Tables;
+use crate::log::{Bugs, Covered, Log, LogConfig, LogIdentity, SharedTenant};
+use crate::recovery::RecoveredLog;
+use crate::types::LogId;
+use crate::{Result, StorageError};
+
+/// How a core's store is laid out and bounded.
+#[derive(Debug, Clone)]
+pub struct StoreOptions {
+    /// Number of the core, from 0.
+    pub core: u32,
+    /// Log directories, in the order of `log.dirs`; logs name them by their index.
+    pub dirs: Vec<PathBuf>,
+    /// The journal in each directory. `core` and `session` in it are set from here.
+    pub journal: JournalOptions,
+    /// A fresh random number, another one for each core and each start.
+    pub session: u64,
+    /// What the tail caches of the core's logs may hold in memory, in bytes. What no checkpoint covers yet may exceed it.
+    pub tail_cache_bytes: usize,
+    /// A round of write-back is due when this much is covered by no checkpoint, in bytes per directory.
+    pub dirty_bytes_due: u64,
+    /// A round of write-back is due when something has waited this long, in ms.
+    pub dirty_age_ms: u64,
+    /// Segment files that are kept open at most.
+    pub open_files_max: usize,
+    /// Cold reads under way at most; each holds at most [`crate::log::COLD_READ_BYTES_MAX`] or one batch.
+    pub cold_reads_max: usize,
+    /// For tests only.
+    pub bugs: Bugs,
+}
+
+impl StoreOptions {
+    /// The defaults for a core with journals of `journal_bytes` in each of `dirs`.
+    pub fn new(core: u32, session: u64, dirs: Vec<PathBuf>, journal_bytes: u64) -> Self {
+        Self {
+            core,
+            dirs,
+            journal: JournalOptions::new(core, session, journal_bytes),
+            session,
+            tail_cache_bytes: 128 << 20,
+            dirty_bytes_due: journal_bytes / 2,
+            dirty_age_ms: 5_000,
+            open_files_max: 4_096,
+            cold_reads_max: 16,
+            bugs: Bugs::default(),
+        }
+    }
+}
+
+/// What a store holds and has done.
+#[derive(Debug, Clone, Default)]
+pub struct StoreStats {
+    /// Logs that are open.
+    pub logs: usize,
+    /// Bytes appended that no checkpoint covers yet.
+    pub dirty_bytes: u64,
+    /// Memory that tail caches hold, in bytes.
+    pub tail_cache_bytes: usize,
+    /// Memory that cold reads under way may hold, in bytes.
+    pub cold_bytes: u64,
+    /// Segment files that are open.
+    pub open_files: usize,
+    /// Rounds of write-back completed.
+    pub rounds: u64,
+    /// Each directory's journal.
+    pub journals: Vec<JournalStats>,
+    /// Directories that failed.
+    pub failed_dirs: Vec<PathBuf>,
+}
+
+/// A core's logs.
+pub struct Store<I: Io> {
+    core: Rc<Core<I>>,
+    dirs: Vec<Rc<Directory<I>>>,
+    logs: RefCell<HashMap<LogId, Rc<Log<I>>>>,
+    closing: Cell<bool>,
+}
+
+impl<I: Io> Store<I> {
+    /// Opens the core's journals and checkpoint logs in every directory, and the logs that recovery gave to this core.
+    /// `tenants` and `configs` are asked once for each log.
+    ///
+    /// # Errors
+    /// What opening a journal or a checkpoint log gives; nothing is half open then.
+    pub async fn open(
+        io: I,
+        options: StoreOptions,
+        recovered: Vec<RecoveredLog>,
+        tenants: &mut dyn FnMut(&LogIdentity) -> SharedTenant,
+        configs: &mut dyn FnMut(&LogIdentity) -> LogConfig,
+    ) -> Result<Rc<Self>> {
+        let core = Rc::new(Core {
+            io: io.clone(),
+            number: options.core,
+            files: OpenFiles::new(options.open_files_max),
+            cache: CacheBudget::new(options.tail_cache_bytes),
+            tables: Tables::default(),
+            cold_reads: Gate::new(options.cold_reads_max.max(1)),
+            cold_bytes: Cell::new(0),
+            bugs: options.bugs,
+        });
+        let mut dirs = Vec::with_capacity(options.dirs.len());
+        for (index, path) in options.dirs.iter().enumerate() {
+            dirs.push(Directory::open(&core, &options, index, path).await?);
+        }
+        let store = Rc::new(Self { core, dirs, logs: RefCell::default(), closing: Cell::new(false) });
+        for log in recovered {
+            let dir = store.dir(log.dir_index)?;
+            let tenant = tenants(&log.identity);
+            if let Some(snapshot) = &log.covered.tenant {
+                tenant.borrow_mut().restore(snapshot);
+            }
+            let config = configs(&log.identity);
+            let homes = (store.core.clone(), dir);
+            let log = Log::new(log.identity, log.owner_epoch, config, homes, (log.closed, log.covered), tenant);
+            store.logs.borrow_mut().insert(log.identity().log_id, log);
+        }
+        for dir in &store.dirs {
+            io.spawn(Class::Background, dir.clone().write_back_when_due(store.core.clone(), options.dirty_age_ms));
+            io.spawn(Class::Background, dir.clone().follow_journal_failure());
+        }
+        Ok(store)
+    }
+
+    fn dir(&self, index: usize) -> Result<Rc<Directory<I>>> {
+        self.dirs.get(index).cloned().ok_or(StorageError::UnknownDirectory { index, dirs: self.dirs.len() })
+    }
+
+    /// Makes an empty log in the directory `dir_index`. When this returns, the log will be found after any crash.
+    ///
+    /// # Errors
+    /// `LogExists` when this core has a log for the partition, `DiskFull`, `DirectoryFailed`, `Closed`.
+    pub async fn create_log(
+        &self,
+        identity: LogIdentity,
+        dir_index: usize,
+        config: LogConfig,
+        tenant: SharedTenant,
+    ) -> Result<Rc<Log<I>>> {
+        let dir = self.dir(dir_index)?;
+        dir.check()?;
+        if self.closing.get() {
+            return Err(StorageError::Closed);
+        }
+        let taken = |log: &Rc<Log<I>>| {
+            log.identity().log_id == identity.log_id || log.identity().dir_name() == identity.dir_name()
+        };
+        if self.logs.borrow().values().any(taken) {
+            return Err(StorageError::LogExists { name: identity.dir_name() });
+        }
+        let log = Log::new(
+            identity,
+            0,
+            config,
+            (self.core.clone(), dir.clone()),
+            (Vec::new(), Covered::default()),
+            tenant,
+        );
+        self.logs.borrow_mut().insert(log.identity().log_id, log.clone());
+        match dir.make_log(&self.core, &log).await {
+            Ok(()) => Ok(log),
+            Err(error) => {
+                self.logs.borrow_mut().remove(&log.identity().log_id);
+                log.end(error.clone());
+                Err(error)
+            }
+        }
+    }
+
+    /// The open log of this id.
+    pub fn log(&self, log_id: LogId) -> Option<Rc<Log<I>>> {
+        self.logs.borrow().get(&log_id).cloned()
+    }
+
+    /// All open logs, in no order.
+    pub fn logs(&self) -> Vec<Rc<Log<I>>> {
+        self.logs.borrow().values().cloned().collect()
+    }
+
+    /// Deletes a log and its files. Whoever waits for it hears `Closed` at once; when this returns, no restart brings it back
+    /// and its partition's directory is free for another log.
+    ///
+    /// # Errors
+    /// `DirectoryFailed`. An unknown id is no error: a deletion may be repeated.
+    pub async fn delete_log(&self, log_id: LogId) -> Result<()> {
+        let Some(log) = self.log(log_id) else { return Ok(()) };
+        let done = log.home_dir().clone().drop_log(&self.core, &log).await;
+        self.logs.borrow_mut().remove(&log_id);
+        done
+    }
+
+    /// Stops cleanly: takes no more appends, writes everything back, cuts segments to their exact length, and notes in the
+    /// checkpoints that nothing is left to recover.
+    ///
+    /// # Errors
+    /// The first directory's that fails; the others are closed nevertheless.
+    pub async fn close(&self) -> Result<()> {
+        self.closing.set(true);
+        let mut result = Ok(());
+        for dir in &self.dirs {
+            if let Err(error) = dir.close(&self.core).await {
+                result = result.and(Err(error));
+            }
+        }
+        for log in self.logs.take().into_values() {
+            log.end(StorageError::Closed);
+        }
+        result
+    }
+
+    /// What the store holds and has done.
+    pub fn stats(&self) -> StoreStats {
+        StoreStats {
+            logs: self.logs.borrow().len(),
+            dirty_bytes: self.dirs.iter().map(|dir| dir.dirty_bytes.get()).sum(),
+            tail_cache_bytes: self.core.cache.charged_bytes(),
+            cold_bytes: self.core.cold_bytes.get(),
+            open_files: self.core.files.len(),
+            rounds: self.dirs.iter().map(|dir| dir.rounds.get()).sum(),
+            journals: self.dirs.iter().map(|dir| dir.journal.stats()).collect(),
+            failed_dirs: self.dirs.iter().filter(|dir| dir.check().is_err()).map(|dir| dir.path.clone()).collect(),
+        }
+    }
+
+    /// The journal in a directory, for its observer and its figures.
+    pub fn journal(&self, dir_index: usize) -> Option<&Rc<Journal<I>>> {
+        self.dirs.get(dir_index).map(|dir| &dir.journal)
+    }
+}

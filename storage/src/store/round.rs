@@ -1,0 +1,160 @@
+//! A round of write-back: every log with something uncovered, one flush, one checkpoint, then the journal's space is free.
+//!
+//! One task per directory decides (`plan`) and runs it; a clean stop runs a last one. The order is the whole point: segments
+//! written, flushed, journal durable up to what the checkpoint will name, checkpoint, release, sidecars.
+
+use std::rc::Rc;
+
+use super::plan::{Due, Pressure, due};
+use crate::Result;
+use crate::checkpoint::Record;
+use crate::io::{File, Io};
+use crate::log::Log;
+use crate::log::home::{Core, Directory};
+use crate::log::write_back::Written;
+
+/// Files flushed one by one in a round; with more, one `syncfs` is cheaper.
+const FLUSHED_FILES_MAX: usize = 64;
+
+/// A checkpoint commit is closed when its tails and snapshots reach this many bytes.
+const CHECKPOINT_COMMIT_BYTES: usize = 1 << 20;
+
+/// What a round has written and not yet flushed.
+struct Unflushed<I: Io> {
+    /// At most [`FLUSHED_FILES_MAX`]; beyond, the file system is synced whole.
+    files: Vec<Rc<I::File>>,
+    /// Logs with a new file in their directory.
+    dirs: Vec<Rc<Log<I>>>,
+    everything: bool,
+}
+
+impl<I: Io> Directory<I> {
+    /// The directory's write-back task. Ends when the directory closes or fails.
+    pub(crate) async fn write_back_when_due(self: Rc<Self>, core: Rc<Core<I>>, age_ms_max: u64) {
+        let age_ns_max = age_ms_max * 1_000_000;
+        while !self.closing.get() && self.check().is_ok() {
+            let age_ns = self.dirty_since_ns.get().map_or(0, |since| core.io.now_ns().saturating_sub(since));
+            let pressure = Pressure {
+                dirty_logs: self.dirty.borrow().len(),
+                age_ns,
+                pressed: self.pressed.get() || self.hungry.get() > 0,
+                full: self.is_full(),
+            };
+            match due(pressure, age_ns_max) {
+                Due::Idle => self.work.wait().await,
+                Due::InNs(ns) => {
+                    let sleep = core.io.sleep(std::time::Duration::from_nanos(ns));
+                    futures_lite::future::or(self.work.wait(), sleep).await;
+                }
+                Due::Now => {
+                    let _turn = self.round_turn.pass().await;
+                    // A failed round has failed the directory, which ends this loop.
+                    let _ = self.round(&core, false).await;
+                }
+            }
+        }
+    }
+
+    /// Writes back everything that is uncovered now. With `whole`, active segments are written to their last byte.
+    pub(crate) async fn round(&self, core: &Rc<Core<I>>, whole: bool) -> Result<()> {
+        let result = self.try_round(core, whole).await;
+        result.map_err(|error| self.fail(&error))
+    }
+
+    async fn try_round(&self, core: &Rc<Core<I>>, whole: bool) -> Result<()> {
+        self.check()?;
+        let cut = self.appended.get();
+        self.pressed.set(false);
+        self.dirty_since_ns.set(None);
+        let mut due = self.dirty.take();
+        if whole {
+            due = self.live_logs().into_iter().filter(|log| log.wants_final_write_back()).collect();
+        }
+        let mut unflushed = Unflushed { files: Vec::new(), dirs: Vec::new(), everything: false };
+        let mut written = Vec::with_capacity(due.len());
+        for log in due {
+            if let Some(mut log) = log.write_back(whole).await? {
+                unflushed.add(&mut log);
+                written.push(log);
+            }
+            core.io.yield_if_needed().await;
+        }
+        if core.bugs.release_before_checkpoint {
+            self.journal.release(cut);
+        }
+        if !core.bugs.skip_segment_flush {
+            unflushed.flush(core, self).await?;
+        }
+        // The checkpoint must not know more than the journal: what is not durable was not acknowledged, and may go.
+        if let Some(ticket) = written.iter().filter_map(|log| log.ticket).max() {
+            self.journal.durable(ticket).await?;
+        }
+        let pages = self.commit_covered(core, written).await?;
+        // What is covered and nothing else was appended: the whole journal is free, else what the round began with.
+        let nothing_left = self.dirty.borrow().is_empty();
+        self.journal.release(if nothing_left { self.appended.get() } else { cut });
+        self.rounds.set(self.rounds.get() + 1);
+        core.cache.settle();
+        for log in pages {
+            log.write_pages().await;
+            core.io.yield_if_needed().await;
+        }
+        Ok(())
+    }
+
+    /// Commits what was written in checkpoints of bounded size. Returns the logs whose sidecars have news.
+    async fn commit_covered(&self, core: &Rc<Core<I>>, written: Vec<Written<I>>) -> Result<Vec<Rc<Log<I>>>> {
+        let mut logs = Vec::with_capacity(written.len());
+        let mut records: Vec<Record> = Vec::new();
+        let mut covered = Vec::new();
+        let mut bytes = 0;
+        for log in written {
+            if log.is_empty() {
+                log.cover();
+                continue;
+            }
+            logs.push(log.log.clone());
+            bytes += log.records(&mut records);
+            covered.push(log);
+            if bytes >= CHECKPOINT_COMMIT_BYTES {
+                let covered = std::mem::take(&mut covered);
+                self.commit(std::mem::take(&mut records), || covered.into_iter().for_each(Written::cover)).await?;
+                bytes = 0;
+                core.io.yield_if_needed().await;
+            }
+        }
+        if !records.is_empty() {
+            self.commit(records, || covered.into_iter().for_each(Written::cover)).await?;
+        }
+        Ok(logs)
+    }
+}
+
+impl<I: Io> Unflushed<I> {
+    fn add(&mut self, written: &mut Written<I>) {
+        if written.new_file {
+            self.dirs.push(written.log.clone());
+        }
+        self.files.append(&mut written.files);
+        // Held open they would be more than a process may open: let go, and sync the file system instead.
+        if self.files.len() > FLUSHED_FILES_MAX {
+            self.everything = true;
+            self.files.clear();
+        }
+    }
+
+    async fn flush(self, core: &Rc<Core<I>>, dir: &Directory<I>) -> Result<()> {
+        if self.everything {
+            return core.io.sync_file_system(&dir.path).await;
+        }
+        for file in &self.files {
+            file.flush().await?;
+        }
+        if !core.bugs.skip_directory_flush {
+            for log in &self.dirs {
+                core.io.sync_dir(log.path()).await?;
+            }
+        }
+        Ok(())
+    }
+}
