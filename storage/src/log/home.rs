@@ -64,8 +64,11 @@ pub(crate) struct Core<I: Io> {
 pub(crate) struct Directory<I: Io> {
     pub(crate) path: PathBuf,
     pub(crate) journal: Rc<Journal<I>>,
-    pub(crate) checkpoint: CheckpointLog<I>,
-    /// One task at a time commits to the checkpoint log.
+    pub(crate) checkpoint: Rc<CheckpointLog<I>>,
+    /// The journal's session, and the position from which on it is needed, as the last checkpoint names it.
+    pub(crate) session: u64,
+    pub(crate) live_position: Cell<u64>,
+    /// One task at a time commits to the checkpoint log and takes over what it committed.
     pub(crate) checkpoint_turn: Rc<Gate>,
     pub(crate) logs: RefCell<HashMap<LogId, Weak<Log<I>>>>,
     /// Logs with bytes that no checkpoint covers, each once.

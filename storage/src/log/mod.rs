@@ -11,6 +11,7 @@ pub(crate) mod gate;
 pub(crate) mod home;
 mod identity;
 mod read;
+pub(crate) mod records;
 pub(crate) mod state;
 pub(crate) mod tables;
 mod tail;
@@ -22,6 +23,7 @@ use std::path::{Path, PathBuf};
 use std::rc::{Rc, Weak};
 
 pub use append::{Appended, Permit};
+pub use cold::COLD_READ_BYTES_MAX;
 pub use home::Bugs;
 pub(crate) use identity::parse_dir_name;
 pub use identity::{LeaderEpochs, LogConfig, LogIdentity, NoTenant, Tenant, parse_deleted_dir_name};
@@ -75,7 +77,7 @@ impl<I: Io> Log<I> {
         tenant: SharedTenant,
     ) -> Rc<Self> {
         let (core, dir) = homes;
-        let log = Rc::new_cyclic(|me| Self {
+        Rc::new_cyclic(|me| Self {
             path: dir.path.join(identity.dir_name()),
             identity,
             owner_epoch,
@@ -90,14 +92,30 @@ impl<I: Io> Log<I> {
             ended: RefCell::new(dir.check().err()),
             dir,
             me: me.clone(),
-        });
-        log.dir.logs.borrow_mut().insert(log.identity.log_id, Rc::downgrade(&log));
-        log
+        })
     }
 
     /// Which partition and incarnation this is.
     pub fn identity(&self) -> &LogIdentity {
         &self.identity
+    }
+
+    pub(crate) fn append_turn(&self) -> &Rc<Gate> {
+        &self.append_turn
+    }
+
+    pub(crate) fn write_turn(&self) -> &Rc<Gate> {
+        &self.write_turn
+    }
+
+    /// Bytes appended that no checkpoint covers.
+    pub(crate) fn uncovered_bytes(&self) -> u64 {
+        self.state.borrow().uncovered_bytes()
+    }
+
+    /// The log directory that this log's own lies in.
+    pub(crate) fn home_dir(&self) -> &Rc<Directory<I>> {
+        &self.dir
     }
 
     /// The log's own directory.
@@ -263,3 +281,6 @@ impl<I: Io> std::fmt::Debug for Log<I> {
         write!(f, "{} ({:?})", self.identity.dir_name(), self.identity.log_id)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -10,7 +10,6 @@ use bytes::Bytes;
 
 use super::identity::LeaderEpochs;
 use super::tail::TailCache;
-use crate::io::align_down;
 use crate::segment::BlockTable;
 use crate::types::Offset;
 
@@ -75,15 +74,10 @@ impl OpenSegment {
             table: None,
         }
     }
-
-    /// Bytes that are wholly in the file: what a cold read takes from it.
-    pub(crate) fn in_file(&self) -> u64 {
-        align_down(self.covered)
-    }
 }
 
 /// What the last checkpoint says of a log; enough to write it again when the checkpoint log is rewritten.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Covered {
     /// Sequence of the last journal entry covered; 0 before the first.
     pub sequence: u64,
@@ -101,8 +95,28 @@ pub struct Covered {
     pub leader_epochs: LeaderEpochs,
     /// Bytes of the segment's last, partial block.
     pub tail: Bytes,
-    /// The tenant's snapshot at `next_offset`.
+    /// The tenant's snapshot.
     pub tenant: Option<Bytes>,
+    /// Everything below this offset is in the tenant's snapshot; at least `next_offset`.
+    pub tenant_end_offset: Offset,
+}
+
+impl Default for Covered {
+    /// What is known of a log that was just made.
+    fn default() -> Self {
+        Self {
+            sequence: 0,
+            segment_base: 0,
+            segment_len: 0,
+            next_offset: 0,
+            log_start_offset: 0,
+            max_timestamp: -1,
+            leader_epochs: LeaderEpochs::default(),
+            tail: Bytes::new(),
+            tenant: None,
+            tenant_end_offset: 0,
+        }
+    }
 }
 
 /// Everything of a log that changes.

@@ -11,10 +11,11 @@ use super::Log;
 use super::files::Part;
 use super::gate::Pass;
 use super::state::{ClosedSegment, Covered, State};
+use super::tables::SegmentView;
 use crate::Result;
 use crate::io::{File, Io, OpenMode, TRANSFER_BYTES_MAX, align_down, align_up};
 use crate::journal::Ticket;
-use crate::segment::BlockTable;
+use crate::segment::{self, BatchStart, BlockTable};
 use crate::types::Offset;
 
 /// One segment's share of a write-back.
@@ -35,6 +36,7 @@ struct Stretch {
     tail_before: Bytes,
     /// The bytes below `to` that are in no whole block.
     tail: Bytes,
+    /// Describes the bytes below `from`, and after the write-back those below `to`.
     table: Option<Rc<BlockTable>>,
 }
 
@@ -89,7 +91,7 @@ impl<I: Io> Log<I> {
         let mut state = self.state.borrow_mut();
         // What is appended from here on lists the log again.
         state.listed_dirty = false;
-        let tenant = if self.core.bugs.lose_tenant_state { None } else { self.tenant.borrow().snapshot() };
+        let tenant = if self.core.bugs.lose_tenant_state { None } else { self.tenant.borrow().snapshot().filter(|snapshot| !snapshot.is_empty()) };
         let covered = Covered {
             sequence: state.sequence,
             segment_base: state.active.base_offset,
@@ -100,6 +102,7 @@ impl<I: Io> Log<I> {
             leader_epochs: state.leader_epochs.clone(),
             tail: Bytes::new(),
             tenant,
+            tenant_end_offset: state.next_offset,
         };
         let stretches: Vec<_> = state
             .open_segments()
@@ -113,7 +116,7 @@ impl<I: Io> Log<I> {
                 closes: segment.base_offset != state.active.base_offset,
                 tail_before: segment.tail.clone(),
                 tail: Bytes::new(),
-                table: None,
+                table: segment.table.clone(),
             })
             .collect();
         let closed = stretches
@@ -144,7 +147,14 @@ impl<I: Io> Log<I> {
         let end = if stretch.whole { align_up(stretch.to) } else { align_down(stretch.to) };
         let mut file = None;
         if stretch.to > stretch.from {
-            let mut table = self.table_of_open(stretch.base_offset).await?;
+            let view = SegmentView {
+                base_offset: stretch.base_offset,
+                len: stretch.from,
+                tail: stretch.tail_before.clone(),
+                open: true,
+                table: stretch.table.take(),
+            };
+            let mut table = self.table(&view).await?;
             stretch.tail = self.gather_tail(stretch);
             self.feed_table(stretch, Rc::make_mut(&mut table)).await;
             stretch.table = Some(table);
@@ -218,10 +228,36 @@ fn feed_some(state: &State, stretch: &Stretch, from: u64, table: &mut BlockTable
         if u64::from(piece.at.position) != position || position - from >= TRANSFER_BYTES_MAX as u64 {
             break;
         }
-        table.push_batch(&piece.bytes, piece.at.base_offset, piece.at.max_timestamp);
+        let start = BatchStart {
+            position: piece.at.position,
+            base_offset: piece.at.base_offset,
+            max_timestamp: piece.at.max_timestamp,
+        };
+        table.extend(&piece.bytes, [start]);
         position += piece.bytes.len() as u64;
     }
     position
+}
+
+/// Sidecar pages that a committed checkpoint calls for. Holds the log's turn, so that its directory stays its own.
+pub(crate) struct Sidecar<I: Io> {
+    log: Rc<Log<I>>,
+    /// Table, and the first byte that its written pages do not describe.
+    tables: Vec<(Rc<BlockTable>, u64)>,
+    _turn: Pass,
+}
+
+impl<I: Io> Sidecar<I> {
+    /// Writes them. A full disk is no trouble: what is missing is made from the segment when it is needed.
+    pub(crate) async fn write(self) -> Result<()> {
+        for (table, from) in &self.tables {
+            match self.log.write_pages(table, *from).await {
+                Err(error) if !error.is_disk_full() => return Err(error),
+                _ => {}
+            }
+        }
+        Ok(())
+    }
 }
 
 impl<I: Io> Written<I> {
@@ -230,38 +266,54 @@ impl<I: Io> Written<I> {
         self.bytes == 0 && self.closed.is_empty()
     }
 
+    /// Lists the log again: the checkpoint could not be written.
+    pub(crate) fn give_up(self) {
+        let log = self.log;
+        if !std::mem::replace(&mut log.state.borrow_mut().listed_dirty, true) {
+            log.dir.dirty.borrow_mut().push(log.clone());
+        }
+    }
+
     /// Takes over what the committed checkpoint says: what it covers may be evicted, and is read from the file.
-    pub(crate) fn cover(self) {
-        let log = self.log.clone();
+    pub(crate) fn cover(self) -> Option<Sidecar<I>> {
+        let Self { log, covered, closed, bytes, new_file, stretches, _turn, .. } = self;
         let mut state = log.state.borrow_mut();
-        for stretch in &self.stretches {
-            if stretch.closes {
-                let ended = state.closing.pop_front();
-                debug_assert_eq!(ended.map(|segment| segment.base_offset), Some(stretch.base_offset));
-                continue;
-            }
-            if let Some(segment) = state.open_segment_mut(stretch.base_offset) {
-                segment.covered = stretch.to;
-                segment.covered_max_timestamp = stretch.max_timestamp;
-                segment.tail = stretch.tail.clone();
-                segment.exact = stretch.whole && segment.len == stretch.to;
-                segment.new_file &= !self.new_file;
-                if stretch.table.is_some() {
-                    segment.table.clone_from(&stretch.table);
+        let mut tables = Vec::new();
+        for stretch in stretches {
+            if let Some(table) = &stretch.table {
+                let chunk = segment::CHUNK_BYTES as u64;
+                if stretch.closes || stretch.to / chunk > stretch.from / chunk {
+                    tables.push((table.clone(), stretch.from));
                 }
             }
+            if stretch.closes {
+                let ended = state.closing.pop_front();
+                assert_eq!(ended.map(|segment| segment.base_offset), Some(stretch.base_offset));
+                if let Some(table) = stretch.table {
+                    log.core.tables.put(log.identity.log_id, table);
+                }
+            } else if let Some(segment) = state.open_segment_mut(stretch.base_offset) {
+                segment.covered = stretch.to;
+                segment.covered_max_timestamp = stretch.max_timestamp;
+                segment.tail = stretch.tail;
+                segment.exact = stretch.whole && segment.len == stretch.to;
+                segment.new_file &= !new_file;
+                segment.table = stretch.table;
+            }
         }
-        state.closed.extend_from_slice(&self.closed);
-        state.covered = self.covered.clone();
+        state.closed.extend(closed);
+        state.covered = covered;
         let before = state.cache.charged_bytes();
         // A log that appends little would hold its chunk open for ever.
         if let Some(unit) = state.cache.close_chunk() {
             log.core.cache.enqueue(&log.me, unit);
         }
-        if state.next_offset == self.covered.next_offset {
+        if state.next_offset == state.covered.next_offset {
             state.cache.restart_chunks_small();
         }
         log.core.cache.charge(before, state.cache.charged_bytes());
-        log.dir.dirty_bytes.set(log.dir.dirty_bytes.get().saturating_sub(self.bytes));
+        drop(state);
+        log.dir.dirty_bytes.set(log.dir.dirty_bytes.get().saturating_sub(bytes));
+        (!tables.is_empty()).then_some(Sidecar { log, tables, _turn })
     }
 }

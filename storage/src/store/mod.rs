@@ -3,7 +3,7 @@
 //! Opened on each core with what `recovery` found; used by the broker to create, find and delete logs. Deliberately absent:
 //! which log belongs to which core, retention, moving a log.
 
-mod directory;
+pub(crate) mod directory;
 mod plan;
 mod round;
 
@@ -20,17 +20,13 @@ use crate::log::gate::Gate;
 use crate::log::home::{Core, Directory};
 use crate::log::tables::Tables;
 use crate::log::{Bugs, Covered, Log, LogConfig, LogIdentity, SharedTenant};
-use crate::recovery::RecoveredLog;
+use crate::recovery::RecoveredCore;
 use crate::types::LogId;
 use crate::{Result, StorageError};
 
 /// How a core's store is laid out and bounded.
 #[derive(Debug, Clone)]
 pub struct StoreOptions {
-    /// Number of the core, from 0.
-    pub core: u32,
-    /// Log directories, in the order of `log.dirs`; logs name them by their index.
-    pub dirs: Vec<PathBuf>,
     /// The journal in each directory. `core` and `session` in it are set from here.
     pub journal: JournalOptions,
     /// A fresh random number, another one for each core and each start.
@@ -50,12 +46,10 @@ pub struct StoreOptions {
 }
 
 impl StoreOptions {
-    /// The defaults for a core with journals of `journal_bytes` in each of `dirs`.
-    pub fn new(core: u32, session: u64, dirs: Vec<PathBuf>, journal_bytes: u64) -> Self {
+    /// The defaults with journals of `journal_bytes` in each log directory.
+    pub fn new(session: u64, journal_bytes: u64) -> Self {
         Self {
-            core,
-            dirs,
-            journal: JournalOptions::new(core, session, journal_bytes),
+            journal: JournalOptions::new(0, session, journal_bytes),
             session,
             tail_cache_bytes: 128 << 20,
             dirty_bytes_due: journal_bytes / 2,
@@ -105,13 +99,13 @@ impl<I: Io> Store<I> {
     pub async fn open(
         io: I,
         options: StoreOptions,
-        recovered: Vec<RecoveredLog>,
+        recovered: RecoveredCore,
         tenants: &mut dyn FnMut(&LogIdentity) -> SharedTenant,
         configs: &mut dyn FnMut(&LogIdentity) -> LogConfig,
     ) -> Result<Rc<Self>> {
         let core = Rc::new(Core {
             io: io.clone(),
-            number: options.core,
+            number: recovered.core,
             files: OpenFiles::new(options.open_files_max),
             cache: CacheBudget::new(options.tail_cache_bytes),
             tables: Tables::default(),
@@ -120,19 +114,17 @@ impl<I: Io> Store<I> {
             bugs: options.bugs,
         });
         let mut dirs = Vec::with_capacity(options.dirs.len());
-        for (index, path) in options.dirs.iter().enumerate() {
-            dirs.push(Directory::open(&core, &options, index, path).await?);
+        for (index, dir) in recovered.dirs.iter().enumerate() {
+            let logs: Vec<_> = recovered.logs.iter().filter(|log| log.dir_index == index).collect();
+            // Sessions differ by directory too, as they do by core and by start.
+            let session = options.session.wrapping_add(index as u64);
+            dirs.push(Directory::open(&core, &options, recovered.cores, dir, &logs, session).await?);
         }
         let store = Rc::new(Self { core, dirs, logs: RefCell::default(), closing: Cell::new(false) });
-        for log in recovered {
+        for log in recovered.logs {
             let dir = store.dir(log.dir_index)?;
-            let tenant = tenants(&log.identity);
-            if let Some(snapshot) = &log.covered.tenant {
-                tenant.borrow_mut().restore(snapshot);
-            }
-            let config = configs(&log.identity);
-            let homes = (store.core.clone(), dir);
-            let log = Log::new(log.identity, log.owner_epoch, config, homes, (log.closed, log.covered), tenant);
+            let (config, tenant) = (configs(&log.identity), tenants(&log.identity));
+            let log = directory::revive(&store.core, &dir, log, config, tenant);
             store.logs.borrow_mut().insert(log.identity().log_id, log);
         }
         for dir in &store.dirs {
@@ -247,3 +239,6 @@ impl<I: Io> Store<I> {
         self.dirs.get(dir_index).map(|dir| &dir.journal)
     }
 }
+
+#[cfg(test)]
+mod tests;

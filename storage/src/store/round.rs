@@ -11,13 +11,16 @@ use crate::checkpoint::Record;
 use crate::io::{File, Io};
 use crate::log::Log;
 use crate::log::home::{Core, Directory};
-use crate::log::write_back::Written;
+use crate::log::write_back::{Sidecar, Written};
 
 /// Files flushed one by one in a round; with more, one `syncfs` is cheaper.
 const FLUSHED_FILES_MAX: usize = 64;
 
 /// A checkpoint commit is closed when its tails and snapshots reach this many bytes.
 const CHECKPOINT_COMMIT_BYTES: usize = 1 << 20;
+
+/// How long to wait before the next round when the disk had no room for a checkpoint.
+const DISK_FULL_PAUSE: std::time::Duration = std::time::Duration::from_secs(1);
 
 /// What a round has written and not yet flushed.
 struct Unflushed<I: Io> {
@@ -48,8 +51,13 @@ impl<I: Io> Directory<I> {
                 }
                 Due::Now => {
                     let _turn = self.round_turn.pass().await;
-                    // A failed round has failed the directory, which ends this loop.
-                    let _ = self.round(&core, false).await;
+                    // Any other failure has failed the directory, which ends this loop.
+                    if let Err(error) = self.round(&core, false).await
+                        && error.is_disk_full()
+                    {
+                        tracing::warn!(%error, "no room for a checkpoint; appends wait when the journal is full");
+                        core.io.sleep(DISK_FULL_PAUSE).await;
+                    }
                 }
             }
         }
@@ -57,8 +65,11 @@ impl<I: Io> Directory<I> {
 
     /// Writes back everything that is uncovered now. With `whole`, active segments are written to their last byte.
     pub(crate) async fn round(&self, core: &Rc<Core<I>>, whole: bool) -> Result<()> {
-        let result = self.try_round(core, whole).await;
-        result.map_err(|error| self.fail(&error))
+        match self.try_round(core, whole).await {
+            // Only a checkpoint that was not begun says so; the logs are listed again.
+            Err(error) if error.is_disk_full() => Err(error),
+            result => result.map_err(|error| self.fail(&error)),
+        }
     }
 
     async fn try_round(&self, core: &Rc<Core<I>>, whole: bool) -> Result<()> {
@@ -89,44 +100,65 @@ impl<I: Io> Directory<I> {
         if let Some(ticket) = written.iter().filter_map(|log| log.ticket).max() {
             self.journal.durable(ticket).await?;
         }
-        let pages = self.commit_covered(core, written).await?;
-        // What is covered and nothing else was appended: the whole journal is free, else what the round began with.
-        let nothing_left = self.dirty.borrow().is_empty();
-        self.journal.release(if nothing_left { self.appended.get() } else { cut });
+        let live_position = self.live_position.get();
+        let sidecars = self.commit_covered(core, written, cut).await?;
         self.rounds.set(self.rounds.get() + 1);
+        if self.live_position.get() > live_position {
+            self.journal.release(self.live_position.get());
+        }
         core.cache.settle();
-        for log in pages {
-            log.write_pages().await;
+        for sidecar in sidecars {
+            sidecar.write().await?;
             core.io.yield_if_needed().await;
         }
         Ok(())
     }
 
-    /// Commits what was written in checkpoints of bounded size. Returns the logs whose sidecars have news.
-    async fn commit_covered(&self, core: &Rc<Core<I>>, written: Vec<Written<I>>) -> Result<Vec<Rc<Log<I>>>> {
-        let mut logs = Vec::with_capacity(written.len());
-        let mut records: Vec<Record> = Vec::new();
-        let mut covered = Vec::new();
-        let mut bytes = 0;
-        for log in written {
-            if log.is_empty() {
-                log.cover();
-                continue;
+    /// Commits what was written in checkpoints of bounded size, the last of which says from where on the journal is needed.
+    async fn commit_covered(
+        &self,
+        core: &Rc<Core<I>>,
+        written: Vec<Written<I>>,
+        cut: u64,
+    ) -> Result<Vec<Sidecar<I>>> {
+        let mut sidecars = Vec::new();
+        let mut written = written.into_iter().peekable();
+        loop {
+            let mut records: Vec<Record> = Vec::new();
+            let mut covered = Vec::new();
+            let mut bytes = 0;
+            while bytes < CHECKPOINT_COMMIT_BYTES
+                && let Some(log) = written.next()
+            {
+                if !log.is_empty() {
+                    bytes += log.records(&mut records);
+                }
+                covered.push(log);
             }
-            logs.push(log.log.clone());
-            bytes += log.records(&mut records);
-            covered.push(log);
-            if bytes >= CHECKPOINT_COMMIT_BYTES {
-                let covered = std::mem::take(&mut covered);
-                self.commit(std::mem::take(&mut records), || covered.into_iter().for_each(Written::cover)).await?;
-                bytes = 0;
-                core.io.yield_if_needed().await;
+            let mut live_position = self.live_position.get();
+            let last = written.peek().is_none();
+            if last {
+                // Everything the round began with is covered; if nothing was appended since, then all there is.
+                let nothing_left = self.dirty.borrow().is_empty();
+                live_position = if nothing_left { self.appended.get() } else { cut };
+                records.push(Record::Session { session: self.session, live_position });
+            }
+            let mut covered = Some(covered);
+            let result = self
+                .commit(records, || {
+                    self.live_position.set(live_position);
+                    sidecars.extend(covered.take().into_iter().flatten().filter_map(Written::cover));
+                })
+                .await;
+            if let Err(error) = result {
+                covered.into_iter().flatten().chain(written).for_each(Written::give_up);
+                return Err(error);
+            }
+            core.io.yield_if_needed().await;
+            if last {
+                return Ok(sidecars);
             }
         }
-        if !records.is_empty() {
-            self.commit(records, || covered.into_iter().for_each(Written::cover)).await?;
-        }
-        Ok(logs)
     }
 }
 

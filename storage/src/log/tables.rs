@@ -1,0 +1,166 @@
+//! Segment tables in memory: those of closed segments in a bounded cache, those of open ones with the log.
+//!
+//! Called by cold reads and by write-back. A table comes from its `.blocks` file as far as that verifies, and from the segment
+//! beyond that. Deliberately absent: what a table knows (`segment::BlockTable`).
+
+use std::cell::{Cell, RefCell};
+use std::collections::{BTreeMap, HashMap};
+use std::rc::Rc;
+
+use bytes::Bytes;
+
+use super::Log;
+use super::files::Part;
+use crate::Result;
+use crate::StorageError;
+use crate::io::{File, Io, OpenMode};
+use crate::segment::{self, BlockTable, PAGE_BYTES, PAGE_CHUNKS, SegmentBytes};
+use crate::types::{LogId, Offset};
+
+/// Memory for the tables of closed segments, in bytes per core. A segment of 1 GiB takes 512 KiB.
+pub const TABLES_BYTES_MAX: usize = 16 << 20;
+
+type Key = (LogId, Offset);
+
+struct Cached {
+    table: Rc<BlockTable>,
+    bytes: usize,
+    used: u64,
+}
+
+/// Tables of closed segments, the least recently used dropped first.
+#[derive(Default)]
+pub(crate) struct Tables {
+    tables: RefCell<HashMap<Key, Cached>>,
+    by_use: RefCell<BTreeMap<u64, Key>>,
+    bytes: Cell<usize>,
+    clock: Cell<u64>,
+}
+
+impl Tables {
+    pub(crate) fn get(&self, log_id: LogId, base_offset: Offset) -> Option<Rc<BlockTable>> {
+        let mut tables = self.tables.borrow_mut();
+        let cached = tables.get_mut(&(log_id, base_offset))?;
+        let mut by_use = self.by_use.borrow_mut();
+        by_use.remove(&cached.used);
+        cached.used = self.tick();
+        by_use.insert(cached.used, (log_id, base_offset));
+        Some(cached.table.clone())
+    }
+
+    pub(crate) fn put(&self, log_id: LogId, table: Rc<BlockTable>) {
+        let key = (log_id, table.base_offset());
+        self.remove(key);
+        let (bytes, used) = (table.memory_bytes(), self.tick());
+        self.bytes.set(self.bytes.get() + bytes);
+        self.tables.borrow_mut().insert(key, Cached { table, bytes, used });
+        self.by_use.borrow_mut().insert(used, key);
+        while self.bytes.get() > TABLES_BYTES_MAX {
+            let oldest = self.by_use.borrow().first_key_value().map(|(_, key)| *key);
+            let Some(oldest) = oldest else { break };
+            self.remove(oldest);
+        }
+    }
+
+    fn remove(&self, key: Key) {
+        if let Some(cached) = self.tables.borrow_mut().remove(&key) {
+            self.by_use.borrow_mut().remove(&cached.used);
+            self.bytes.set(self.bytes.get() - cached.bytes);
+        }
+    }
+
+    /// Drops the tables of a log that is gone.
+    pub(crate) fn forget_log(&self, log_id: LogId) {
+        let keys: Vec<Key> = self.tables.borrow().keys().filter(|(of, _)| *of == log_id).copied().collect();
+        keys.into_iter().for_each(|key| self.remove(key));
+    }
+
+    fn tick(&self) -> u64 {
+        self.clock.set(self.clock.get() + 1);
+        self.clock.get()
+    }
+}
+
+/// One segment as a reader sees it at one moment; stays right whatever is written back meanwhile.
+pub(crate) struct SegmentView {
+    pub(crate) base_offset: Offset,
+    /// Bytes that a checkpoint covers.
+    pub(crate) len: u64,
+    /// The last of them, which are not in the file.
+    pub(crate) tail: Bytes,
+    /// Whether it can still be appended to, and its table extended.
+    pub(crate) open: bool,
+    pub(crate) table: Option<Rc<BlockTable>>,
+}
+
+impl<I: Io> Log<I> {
+    /// The table of the segment in `view`, describing exactly its bytes.
+    pub(crate) async fn table(&self, view: &SegmentView) -> Result<Rc<BlockTable>> {
+        if let Some(table) = &view.table {
+            return Ok(table.clone());
+        }
+        if view.len == 0 {
+            return Ok(Rc::new(BlockTable::new(view.base_offset)));
+        }
+        let log_id = self.identity.log_id;
+        if !view.open
+            && let Some(table) = self.core.tables.get(log_id, view.base_offset)
+        {
+            return Ok(table);
+        }
+        let stored = self.load_pages(view).await?;
+        // A table from pages can be read with, but not extended.
+        let table = if stored.len() == view.len && !view.open {
+            stored
+        } else {
+            let path = self.path.join(segment::log_file_name(view.base_offset));
+            let file = self.segment_file(view).await?;
+            let source = SegmentBytes { file: &*file, path: &path, len: view.len, tail: &view.tail };
+            segment::complete(&self.core.io, source, stored).await?.table
+        };
+        let table = Rc::new(table);
+        if view.open {
+            let mut state = self.state.borrow_mut();
+            if let Some(segment) = state.open_segment_mut(view.base_offset)
+                && segment.covered == view.len
+            {
+                segment.table = Some(table.clone());
+            }
+        } else {
+            self.core.tables.put(log_id, table.clone());
+        }
+        Ok(table)
+    }
+
+    /// The segment's file. One that holds nothing but a tail may not exist.
+    pub(crate) async fn segment_file(&self, view: &SegmentView) -> Result<Rc<I::File>> {
+        let mode = if view.open { OpenMode::CreateOrOpen } else { OpenMode::Existing };
+        self.open_file(view.base_offset, Part::Log, mode).await
+    }
+
+    async fn load_pages(&self, view: &SegmentView) -> Result<BlockTable> {
+        match self.open_file(view.base_offset, Part::Blocks, OpenMode::Existing).await {
+            Ok(file) => {
+                let path = self.path.join(segment::blocks_file_name(view.base_offset));
+                segment::load(&*file, &path, view.base_offset, view.len).await
+            }
+            Err(StorageError::Io { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => {
+                Ok(BlockTable::new(view.base_offset))
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Writes the pages that describe anything from byte `from` on. Not flushed: a page that is lost is made again. Called
+    /// when a checkpoint covers what they describe, never before.
+    pub(crate) async fn write_pages(&self, table: &BlockTable, from: u64) -> Result<()> {
+        let file = self.open_file(table.base_offset(), Part::Blocks, OpenMode::CreateOrOpen).await?;
+        let first = (from / segment::CHUNK_BYTES as u64) as usize / PAGE_CHUNKS;
+        for page in first..table.page_count() {
+            let mut buf = self.core.io.buffer(PAGE_BYTES);
+            buf.as_mut().copy_from_slice(&table.page(page));
+            file.write_at(buf, (page * PAGE_BYTES) as u64).await?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,77 @@
+//! Finding offsets by time, exact to the record, for ListOffsets.
+//!
+//! Segments and batches are passed over by their largest timestamps; only the batch that holds the answer is opened. Visible
+//! records only. Deliberately absent: the special timestamps of the protocol, which are other questions.
+
+use std::rc::Rc;
+
+use super::Log;
+use crate::batch;
+use crate::io::Io;
+use crate::types::Offset;
+use crate::{Result, StorageError};
+
+impl<I: Io> Log<I> {
+    /// The first record whose timestamp is at least `target_ms`: its offset and timestamp.
+    ///
+    /// # Errors
+    /// As [`Self::read`].
+    pub async fn offset_for_timestamp(self: &Rc<Self>, target_ms: i64) -> Result<Option<(Offset, i64)>> {
+        self.check()?;
+        let offset_min = self.log_start_offset();
+        for (view, max_timestamp) in self.segment_views().into_iter().zip(self.covered_max_timestamps()) {
+            if view.len > 0 && max_timestamp >= target_ms {
+                let found = self.find_in_segment(view, target_ms, offset_min).await?;
+                if found.is_some() {
+                    return Ok(found);
+                }
+            }
+        }
+        // What is covered meanwhile is still in the cache or was searched just now; an answer is the first either way.
+        self.find_in_cache(target_ms, offset_min)
+    }
+
+    /// The first record that has the largest timestamp of the log (KIP-734): its offset and timestamp. None when the log is
+    /// empty or no record has a timestamp.
+    ///
+    /// # Errors
+    /// As [`Self::read`].
+    pub async fn max_timestamp_offset(self: &Rc<Self>) -> Result<Option<(Offset, i64)>> {
+        let max_timestamp = {
+            let state = self.state.borrow();
+            let visible_end = self.visible_end.get();
+            let cached = state.cache.pieces().filter(|piece| piece.at.next_offset <= visible_end);
+            let cached = cached.map(|piece| piece.at.max_timestamp);
+            self.covered_max_timestamps().into_iter().chain(cached).max()
+        };
+        match max_timestamp {
+            Some(max_timestamp) if max_timestamp >= 0 => self.offset_for_timestamp(max_timestamp).await,
+            _ => Ok(None),
+        }
+    }
+
+    /// The largest timestamp that checkpoints cover in each segment, oldest segment first.
+    fn covered_max_timestamps(&self) -> Vec<i64> {
+        let state = self.state.borrow();
+        let closed = state.closed.iter().map(|segment| segment.max_timestamp);
+        closed.chain(state.open_segments().map(|segment| segment.covered_max_timestamp)).collect()
+    }
+
+    fn find_in_cache(&self, target_ms: i64, offset_min: Offset) -> Result<Option<(Offset, i64)>> {
+        let state = self.state.borrow();
+        let visible_end = self.visible_end.get();
+        for piece in state.cache.pieces().take_while(|piece| piece.at.next_offset <= visible_end) {
+            if piece.at.max_timestamp < target_ms || piece.at.next_offset <= offset_min {
+                continue;
+            }
+            let found = batch::find_timestamp(&piece.bytes, target_ms, offset_min).map_err(|error| {
+                let (path, position) = (self.path.clone(), u64::from(piece.at.position));
+                StorageError::Corrupt { path, position, what: error.to_string() }
+            })?;
+            if found.is_some() {
+                return Ok(found);
+            }
+        }
+        Ok(None)
+    }
+}

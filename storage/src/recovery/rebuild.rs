@@ -1,0 +1,265 @@
+//! One log while journals are replayed to it: from its checkpoint to its end, written to its segments as it grows.
+//!
+//! Called by recovery for each entry. Entries that the checkpoint covers are passed over, so replaying twice changes nothing. Every
+//! entry is held against what came before it; one that does not fit is corruption.
+
+use std::path::{Path, PathBuf};
+
+use crate::batch::BatchHeader;
+use crate::io::{ALIGN, File, Io, OpenMode, TRANSFER_BYTES_MAX, align_down, align_up};
+use crate::journal::{EntryHeader, EntryKind};
+use crate::log::{ClosedSegment, Covered, LogIdentity, Tenant};
+use crate::segment;
+use crate::types::LogId;
+use crate::{Result, StorageError};
+
+use super::RecoveredLog;
+
+/// Replayed bytes that wait to be written, over all logs; beyond, whole blocks are written whatever their number.
+const PENDING_BYTES_MAX: usize = 64 << 20;
+
+/// How many bytes all logs of a directory hold unwritten.
+#[derive(Debug, Default)]
+pub(super) struct Pending {
+    bytes: usize,
+}
+
+impl Pending {
+    /// Whether they should be written, however small.
+    pub(super) fn is_over(&self) -> bool {
+        self.bytes > PENDING_BYTES_MAX
+    }
+}
+
+/// Why an entry was not applied.
+pub(super) enum NotApplied {
+    /// It does not fit what came before.
+    Misfit(String),
+    /// The disk said so.
+    Disk(StorageError),
+}
+
+impl From<StorageError> for NotApplied {
+    fn from(error: StorageError) -> Self {
+        Self::Disk(error)
+    }
+}
+
+impl NotApplied {
+    /// As an error about the journal at this logical position.
+    pub(super) fn into_error(self, journal_dir: &Path, position: u64) -> StorageError {
+        match self {
+            Self::Misfit(what) => StorageError::Corrupt { path: journal_dir.to_path_buf(), position, what },
+            Self::Disk(error) => error,
+        }
+    }
+}
+
+/// A log that is being rebuilt.
+pub(super) struct Rebuild {
+    path: PathBuf,
+    identity: LogIdentity,
+    owner_epoch: u32,
+    closed: Vec<ClosedSegment>,
+    /// The checkpoint's state, carried forward by each entry. `tail` is the checkpoint's until `finish`.
+    covered: Covered,
+    /// The active segment's bytes from `unwritten_from`, a block boundary, to its end. Empty until an entry comes.
+    unwritten: Vec<u8>,
+    unwritten_from: u64,
+    /// Made when the first entry comes.
+    tenant: Option<Box<dyn Tenant>>,
+    applied: bool,
+}
+
+impl Rebuild {
+    /// A log as its checkpoint says.
+    pub(super) fn new(
+        dir: &Path,
+        identity: LogIdentity,
+        owner_epoch: u32,
+        closed: Vec<ClosedSegment>,
+        covered: Covered,
+    ) -> Self {
+        Self {
+            path: dir.join(identity.dir_name()),
+            identity,
+            owner_epoch,
+            closed,
+            unwritten: covered.tail.to_vec(),
+            unwritten_from: align_down(covered.segment_len),
+            covered,
+            tenant: None,
+            applied: false,
+        }
+    }
+
+    pub(super) fn log_id(&self) -> LogId {
+        self.identity.log_id
+    }
+
+    /// Whether replay wrote anything of this log.
+    pub(super) fn has_written(&self) -> bool {
+        self.applied
+    }
+
+    /// Applies one entry; false when the checkpoint covers it.
+    pub(super) async fn apply<I: Io>(
+        &mut self,
+        io: &I,
+        entry: &EntryHeader,
+        payload: &[u8],
+        tenant: &mut dyn FnMut(&LogIdentity) -> Box<dyn Tenant>,
+        pending: &mut Pending,
+    ) -> std::result::Result<bool, NotApplied> {
+        if entry.sequence <= self.covered.sequence {
+            return Ok(false);
+        }
+        self.require("sequence", self.covered.sequence + 1, entry.sequence)?;
+        match entry.kind {
+            EntryKind::Append => self.append(io, entry, payload, tenant, pending).await?,
+            EntryKind::LogStart => {
+                let offset = payload.first_chunk().map(|bytes| i64::from_le_bytes(*bytes));
+                let Some(offset) = offset else {
+                    return Err(NotApplied::Misfit(format!("{:?}: a log start without an offset", self.log_id())));
+                };
+                self.covered.log_start_offset = self.covered.log_start_offset.max(offset);
+            }
+            // Whether the log is still wanted was asked of the metadata; here nothing is ever dropped.
+            EntryKind::Drop => {}
+        }
+        self.covered.sequence = entry.sequence;
+        self.applied = true;
+        Ok(true)
+    }
+
+    async fn append<I: Io>(
+        &mut self,
+        io: &I,
+        entry: &EntryHeader,
+        payload: &[u8],
+        tenant: &mut dyn FnMut(&LogIdentity) -> Box<dyn Tenant>,
+        pending: &mut Pending,
+    ) -> std::result::Result<(), NotApplied> {
+        let header = BatchHeader::parse(payload).map_err(|error| NotApplied::Misfit(error.to_string()))?;
+        self.require("batch length", header.total_len() as u64, payload.len() as u64)?;
+        self.require("base offset", self.covered.next_offset as u64, header.base_offset as u64)?;
+        self.require("next offset", header.next_offset() as u64, entry.next_offset as u64)?;
+        if entry.segment_base_offset != self.covered.segment_base {
+            self.require("segment", header.base_offset as u64, entry.segment_base_offset as u64)?;
+            self.close_segment(io, pending).await?;
+        }
+        self.require("position", self.covered.segment_len, u64::from(entry.segment_position))?;
+        self.unwritten.extend_from_slice(payload);
+        pending.bytes += payload.len();
+        self.covered.segment_len += payload.len() as u64;
+        self.covered.next_offset = header.next_offset();
+        self.covered.max_timestamp = self.covered.max_timestamp.max(header.max_timestamp);
+        self.covered.leader_epochs.note(header.partition_leader_epoch, header.base_offset);
+        if header.base_offset >= self.covered.tenant_end_offset {
+            let tenant = self.tenant.get_or_insert_with(|| {
+                let mut tenant = tenant(&self.identity);
+                if let Some(snapshot) = &self.covered.tenant {
+                    tenant.restore(snapshot);
+                }
+                tenant
+            });
+            tenant.replay(&header);
+        }
+        if self.unwritten.len() >= TRANSFER_BYTES_MAX {
+            self.write_whole_blocks(io, pending).await?;
+        }
+        Ok(())
+    }
+
+    fn require(&self, what: &str, expected: u64, found: u64) -> std::result::Result<(), NotApplied> {
+        if expected == found {
+            return Ok(());
+        }
+        let name = self.identity.dir_name();
+        let log_id = self.log_id();
+        Err(NotApplied::Misfit(format!("{name} ({log_id}): {what} {expected} should follow, and {found} does")))
+    }
+
+    /// Writes the whole blocks that wait, and keeps the rest.
+    pub(super) async fn write_whole_blocks<I: Io>(&mut self, io: &I, pending: &mut Pending) -> Result<()> {
+        if !self.applied && self.unwritten.len() < ALIGN {
+            return Ok(());
+        }
+        let whole = align_down(self.unwritten.len() as u64) as usize;
+        if whole > 0 {
+            let file = self.segment_file(io).await?;
+            self.write(io, &file, whole).await?;
+            self.unwritten.drain(..whole);
+            self.unwritten_from += whole as u64;
+            pending.bytes = pending.bytes.saturating_sub(whole);
+        }
+        Ok(())
+    }
+
+    /// Writes the active segment to its last byte, cuts it there, and begins the next one.
+    async fn close_segment<I: Io>(&mut self, io: &I, pending: &mut Pending) -> Result<()> {
+        let file = self.segment_file(io).await?;
+        self.write(io, &file, self.unwritten.len()).await?;
+        file.set_len(self.covered.segment_len).await?;
+        self.closed.push(ClosedSegment {
+            base_offset: self.covered.segment_base,
+            len: self.covered.segment_len,
+            max_timestamp: self.covered.max_timestamp,
+        });
+        pending.bytes = pending.bytes.saturating_sub(self.unwritten.len());
+        self.unwritten.clear();
+        self.unwritten_from = 0;
+        self.covered.segment_base = self.covered.next_offset;
+        self.covered.segment_len = 0;
+        self.covered.max_timestamp = -1;
+        Ok(())
+    }
+
+    /// Writes the first `len` bytes that wait, the last block padded.
+    async fn write<I: Io>(&self, io: &I, file: &I::File, len: usize) -> Result<()> {
+        let mut position = self.unwritten_from;
+        for part in self.unwritten[..len].chunks(TRANSFER_BYTES_MAX) {
+            let mut buf = io.buffer(align_up(part.len() as u64) as usize);
+            buf.as_mut()[..part.len()].copy_from_slice(part);
+            file.write_at(buf, position).await?;
+            position += part.len() as u64;
+            io.yield_if_needed().await;
+        }
+        Ok(())
+    }
+
+    async fn segment_file<I: Io>(&self, io: &I) -> Result<I::File> {
+        let name = segment::log_file_name(self.covered.segment_base);
+        io.open(&self.path.join(name), OpenMode::CreateOrOpen).await
+    }
+
+    /// Removes segments that were begun and in which nothing durable was written.
+    pub(super) async fn remove_unnamed_segments<I: Io>(&self, io: &I) -> Result<()> {
+        for entry in io.read_dir(&self.path).await? {
+            let Some((base_offset, _)) = segment::parse_file_name(&entry.name) else { continue };
+            let named = base_offset == self.covered.segment_base
+                || self.closed.iter().any(|segment| segment.base_offset == base_offset);
+            if !named {
+                io.remove_file(&self.path.join(&entry.name)).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The log as it is on the disk now.
+    pub(super) fn finish(self, dir_index: usize) -> RecoveredLog {
+        let mut covered = self.covered;
+        covered.tail = self.unwritten.into();
+        if let Some(tenant) = &self.tenant {
+            covered.tenant = tenant.snapshot().filter(|snapshot| !snapshot.is_empty());
+        }
+        covered.tenant_end_offset = covered.next_offset;
+        RecoveredLog {
+            identity: self.identity,
+            dir_index,
+            owner_epoch: self.owner_epoch,
+            closed: self.closed,
+            covered,
+        }
+    }
+}
