@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use crate::types::Offset;
+
 /// Shorthand for results of this crate.
 pub type Result<T> = std::result::Result<T, StorageError>;
 
@@ -31,6 +33,21 @@ pub enum StorageError {
         "a batch of {len} bytes exceeds the journal's limit of {limit} bytes (an eighth of corelog.journal.bytes)"
     )]
     BatchTooLarge { len: usize, limit: usize },
+    /// Room that `prepare` found was taken by others before the append. Prepare again.
+    #[error("the journal filled up between prepare and append; prepare again")]
+    JournalFull,
+    /// An offset that the log does not have (any more, or yet).
+    #[error("offset {offset} is out of range: the log has {start_offset} to {end_offset}")]
+    OffsetOutOfRange { offset: Offset, start_offset: Offset, end_offset: Offset },
+    /// This core has a log for the partition already.
+    #[error("there is a log for {name} already")]
+    LogExists { name: String },
+    /// A log directory's index that does not exist.
+    #[error("there is no log directory number {index}; there are {dirs}")]
+    UnknownDirectory { index: usize, dirs: usize },
+    /// A partition's directory that this broker did not make.
+    #[error("{path} looks like a partition's directory, but not one of Corelog's; move it away or choose another log.dirs", path = path.display())]
+    ForeignDirectory { path: PathBuf },
 }
 
 impl StorageError {

@@ -8,7 +8,10 @@ pub mod checkpoint;
 pub mod error;
 pub mod io;
 pub mod journal;
+pub mod log;
+pub mod recovery;
 pub mod segment;
+pub mod store;
 pub mod types;
 
 pub use error::{Result, StorageError};

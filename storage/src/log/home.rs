@@ -30,7 +30,7 @@ pub struct Bugs {
     pub skip_directory_flush: bool,
     /// A checkpoint is written while the segments it names are not flushed.
     pub skip_segment_flush: bool,
-    /// The partial last block is answered one block too low to cold reads.
+    /// The bytes of a partial last block are taken from a little before it.
     pub misplace_tail: bool,
     /// What a checkpoint covers is evicted, and a little more.
     pub evict_uncovered: bool,

@@ -185,10 +185,6 @@ impl State {
         self.closing.iter().chain(std::iter::once(&self.active))
     }
 
-    pub(crate) fn open_segment(&self, base_offset: Offset) -> Option<&OpenSegment> {
-        self.open_segments().find(|segment| segment.base_offset == base_offset)
-    }
-
     pub(crate) fn open_segment_mut(&mut self, base_offset: Offset) -> Option<&mut OpenSegment> {
         self.closing.iter_mut().chain(std::iter::once(&mut self.active)).find(|s| s.base_offset == base_offset)
     }

@@ -180,13 +180,6 @@ impl TailCache {
         freed
     }
 
-    /// Drops everything and returns how many bytes of memory that freed.
-    pub fn clear(&mut self) -> usize {
-        let freed = self.charged;
-        *self = Self::default();
-        freed
-    }
-
     /// Batches from the one that holds `offset` up to `end_offset`, at most `max_bytes` of them, but at least one when
     /// `at_least_one`. None when `offset` lies before the oldest cached batch.
     pub fn slices(&self, offset: Offset, end_offset: Offset, max_bytes: usize, at_least_one: bool) -> Option<Slices> {
@@ -200,7 +193,8 @@ impl TailCache {
                 break;
             }
             let fits = slices.total_bytes + piece.bytes.len() <= max_bytes;
-            if !fits && !(at_least_one && slices.batches.is_empty()) {
+            let forced = at_least_one && slices.batches.is_empty();
+            if !fits && !forced {
                 break;
             }
             slices.total_bytes += piece.bytes.len();

@@ -201,7 +201,8 @@ impl<I: Io> Log<I> {
     fn gather_tail(&self, stretch: &Stretch) -> Bytes {
         let start = align_down(stretch.to);
         let mut tail = BytesMut::zeroed((stretch.to - start) as usize);
-        self.gather(stretch, start, &mut tail);
+        let misplaced = if self.core.bugs.misplace_tail { 64.min(start - align_down(stretch.from)) } else { 0 };
+        self.gather(stretch, start - misplaced, &mut tail);
         tail.freeze()
     }
 

@@ -4,8 +4,6 @@
 //! when it has grown. Rounds of write-back are in `round`.
 
 use std::cell::{Cell, RefCell};
-use std::collections::HashMap;
-use std::path::Path;
 use std::rc::{Rc, Weak};
 
 use super::StoreOptions;

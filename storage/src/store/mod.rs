@@ -113,7 +113,7 @@ impl<I: Io> Store<I> {
             cold_bytes: Cell::new(0),
             bugs: options.bugs,
         });
-        let mut dirs = Vec::with_capacity(options.dirs.len());
+        let mut dirs = Vec::with_capacity(recovered.dirs.len());
         for (index, dir) in recovered.dirs.iter().enumerate() {
             let logs: Vec<_> = recovered.logs.iter().filter(|log| log.dir_index == index).collect();
             // Sessions differ by directory too, as they do by core and by start.
