@@ -97,7 +97,11 @@ impl<I: Io> Log<I> {
             }
             Err(error) if error.is_disk_full() => {
                 let available = self.core.io.available_bytes(&self.dir.path).await.unwrap_or(0);
-                Err(StorageError::DiskFull { dir: self.dir.path.clone(), available, needed: needed.max(len as u64) })
+                Err(StorageError::DiskFull {
+                    dir: self.dir.path.clone(),
+                    available,
+                    needed: needed.max(len as u64),
+                })
             }
             // The log was deleted meanwhile, and its directory with it: no reason to condemn the disk.
             Err(error) => Err(self.check().err().unwrap_or_else(|| self.dir.fail(&error))),

@@ -44,11 +44,22 @@ pub(crate) struct OpenFiles<I: Io> {
 
 impl<I: Io> OpenFiles<I> {
     pub(crate) fn new(files_max: usize) -> Self {
-        Self { files_max: files_max.max(1), files: RefCell::default(), by_use: RefCell::default(), clock: Cell::new(0) }
+        Self {
+            files_max: files_max.max(1),
+            files: RefCell::default(),
+            by_use: RefCell::default(),
+            clock: Cell::new(0),
+        }
     }
 
     /// The open file, or opens it at `path`.
-    pub(crate) async fn open(&self, io: &I, key: FileKey, path: &Path, mode: OpenMode) -> Result<Rc<I::File>> {
+    pub(crate) async fn open(
+        &self,
+        io: &I,
+        key: FileKey,
+        path: &Path,
+        mode: OpenMode,
+    ) -> Result<Rc<I::File>> {
         if let Some(file) = self.touch(key) {
             return Ok(file);
         }

@@ -253,7 +253,12 @@ impl<I: Io> Log<I> {
     }
 
     /// Opens one of a segment's files through the core's cache.
-    pub(crate) async fn open_file(&self, segment_base: Offset, part: Part, mode: OpenMode) -> Result<Rc<I::File>> {
+    pub(crate) async fn open_file(
+        &self,
+        segment_base: Offset,
+        part: Part,
+        mode: OpenMode,
+    ) -> Result<Rc<I::File>> {
         let name = match part {
             Part::Log => segment::log_file_name(segment_base),
             Part::Blocks => segment::blocks_file_name(segment_base),

@@ -35,7 +35,12 @@ impl<I: Io> Log<I> {
     ///
     /// # Errors
     /// `OffsetOutOfRange`, `Closed`, `DirectoryFailed`.
-    pub fn read_cached(&self, offset: Offset, max_bytes: usize, at_least_one: bool) -> Result<Option<Slices>> {
+    pub fn read_cached(
+        &self,
+        offset: Offset,
+        max_bytes: usize,
+        at_least_one: bool,
+    ) -> Result<Option<Slices>> {
         self.check()?;
         let state = self.state.borrow();
         let (start_offset, end_offset) = (state.log_start_offset, state.next_offset);

@@ -55,7 +55,12 @@ fn state_record(log_id: LogId, covered: &Covered) -> Record {
 }
 
 /// Everything a checkpoint file must say of a log.
-pub(crate) fn whole(identity: &LogIdentity, owner_epoch: u32, closed: &[ClosedSegment], covered: &Covered) -> Vec<Record> {
+pub(crate) fn whole(
+    identity: &LogIdentity,
+    owner_epoch: u32,
+    closed: &[ClosedSegment],
+    covered: &Covered,
+) -> Vec<Record> {
     let log_id = identity.log_id;
     let mut records = vec![log_record(identity, owner_epoch)];
     records.extend(closed.iter().map(|segment| closed_record(log_id, segment)));
@@ -73,7 +78,8 @@ pub(crate) fn read(checkpoint: LogCheckpoint) -> Option<(LogIdentity, u32, Vec<C
     if partition != log.partition {
         return None;
     }
-    let identity = LogIdentity { log_id: log.log_id, topic_id: log.topic_id, topic: topic.to_owned(), partition };
+    let identity =
+        LogIdentity { log_id: log.log_id, topic_id: log.topic_id, topic: topic.to_owned(), partition };
     let mut covered = match state {
         None => Covered::default(),
         Some(state) => Covered {
@@ -126,7 +132,8 @@ impl<I: Io> Written<I> {
     pub(crate) fn records(&self, records: &mut Vec<Record>) -> usize {
         const FIXED_BYTES: usize = 128;
         let log_id = self.log.identity.log_id;
-        let mut bytes = FIXED_BYTES + self.covered.tail.len() + self.covered.leader_epochs.entries().len() * 12;
+        let mut bytes =
+            FIXED_BYTES + self.covered.tail.len() + self.covered.leader_epochs.entries().len() * 12;
         records.extend(self.closed.iter().map(|segment| closed_record(log_id, segment)));
         if !self.log.covered_tenant_is(&self.covered) {
             bytes += self.covered.tenant.as_ref().map_or(0, bytes::Bytes::len);

@@ -186,7 +186,10 @@ impl State {
     }
 
     pub(crate) fn open_segment_mut(&mut self, base_offset: Offset) -> Option<&mut OpenSegment> {
-        self.closing.iter_mut().chain(std::iter::once(&mut self.active)).find(|s| s.base_offset == base_offset)
+        self.closing
+            .iter_mut()
+            .chain(std::iter::once(&mut self.active))
+            .find(|s| s.base_offset == base_offset)
     }
 
     /// Bytes appended that no checkpoint covers.

@@ -111,7 +111,13 @@ impl TailCache {
 
     /// Adds the newest batch. `backing_bytes` is the size of the allocation that `batch` keeps alive; when the batch is at
     /// least half of it, it is kept as it is, else copied. Units that became evictable are told to `closed`.
-    pub fn push(&mut self, batch: Bytes, backing_bytes: usize, at: Placed, mut closed: impl FnMut(Evictable)) {
+    pub fn push(
+        &mut self,
+        batch: Bytes,
+        backing_bytes: usize,
+        at: Placed,
+        mut closed: impl FnMut(Evictable),
+    ) {
         let unit = Evictable { next_offset: at.next_offset };
         if batch.len() * 2 >= backing_bytes {
             let charge = backing_bytes.max(batch.len());
@@ -182,7 +188,13 @@ impl TailCache {
 
     /// Batches from the one that holds `offset` up to `end_offset`, at most `max_bytes` of them, but at least one when
     /// `at_least_one`. None when `offset` lies before the oldest cached batch.
-    pub fn slices(&self, offset: Offset, end_offset: Offset, max_bytes: usize, at_least_one: bool) -> Option<Slices> {
+    pub fn slices(
+        &self,
+        offset: Offset,
+        end_offset: Offset,
+        max_bytes: usize,
+        at_least_one: bool,
+    ) -> Option<Slices> {
         if self.start_offset()? > offset {
             return None;
         }
@@ -210,9 +222,9 @@ impl TailCache {
             (piece.at.segment_base, piece.end_position()) <= (segment_base, from)
                 || piece.at.segment_base < segment_base
         });
-        self.pieces
-            .range(first..)
-            .take_while(move |piece| piece.at.segment_base == segment_base && u64::from(piece.at.position) < to)
+        self.pieces.range(first..).take_while(move |piece| {
+            piece.at.segment_base == segment_base && u64::from(piece.at.position) < to
+        })
     }
 
     /// Copies the bytes `[from, from + into.len())` of a segment from the cached pieces. Returns how many bytes of the range
@@ -223,7 +235,8 @@ impl TailCache {
         for piece in self.pieces_of(segment_base, from, to) {
             let start = from.max(u64::from(piece.at.position));
             let end = to.min(piece.end_position());
-            let source = (start - u64::from(piece.at.position)) as usize..(end - u64::from(piece.at.position)) as usize;
+            let source = (start - u64::from(piece.at.position)) as usize
+                ..(end - u64::from(piece.at.position)) as usize;
             let target = (start - from) as usize..(end - from) as usize;
             into[target].copy_from_slice(&piece.bytes[source]);
             copied += (end - start) as usize;

@@ -51,7 +51,8 @@ fn a_batch_that_fills_half_of_its_buffer_is_kept_and_a_smaller_one_is_copied() {
 
 #[test]
 fn what_is_charged_is_free_again_when_everything_is_evicted() {
-    let (mut cache, closed) = cache_of(&[(100, false), (5000, true), (3000, false), (3000, false), (40_000, false)]);
+    let (mut cache, closed) =
+        cache_of(&[(100, false), (5000, true), (3000, false), (3000, false), (40_000, false)]);
     assert!(cache.charged_bytes() >= 51_100);
     let last = cache.close_chunk().unwrap();
     assert_eq!(last.next_offset, 4, "the chunk ends with the last small batch");
@@ -78,7 +79,11 @@ fn slices_begin_with_the_batch_that_holds_the_offset_and_end_before_the_limit() 
     assert!(cache.slices(9, 21, 1000, true).is_none(), "before the cache");
     assert_eq!(cache.slices(12, 21, 1000, true).unwrap().batches.len(), 3);
     assert_eq!(cache.slices(15, 20, 1000, true).unwrap().next_offset, 20, "never past the visible end");
-    assert_eq!(cache.slices(12, 21, 10, true).unwrap().batches.len(), 1, "one batch, however small the limit");
+    assert_eq!(
+        cache.slices(12, 21, 10, true).unwrap().batches.len(),
+        1,
+        "one batch, however small the limit"
+    );
     assert_eq!(cache.slices(12, 21, 10, false).unwrap().batches.len(), 0);
     assert_eq!(cache.slices(12, 21, 200, true).unwrap().total_bytes, 200);
     assert_eq!(cache.slices(21, 21, 200, true).unwrap().next_offset, 21);
@@ -145,13 +150,15 @@ proptest! {
 
 #[test]
 fn directory_names_are_read_back_and_only_ours_are_leftovers() {
-    let identity = LogIdentity { log_id: LogId(0xab), topic_id: [1; 16], topic: "a-b.c".into(), partition: 12 };
+    let identity =
+        LogIdentity { log_id: LogId(0xab), topic_id: [1; 16], topic: "a-b.c".into(), partition: 12 };
     assert_eq!(parse_dir_name(&identity.dir_name()), Some(("a-b.c", 12)));
     assert_eq!(parse_deleted_dir_name(&identity.deleted_dir_name()), Some(LogId(0xab)));
     for foreign in ["a", "-1", "a-", "a-01", "a-+1", "a--1x", "a-2147483648"] {
         assert_eq!(parse_dir_name(foreign), None, "{foreign}");
     }
-    for foreign in [".deleted", "00ab.deleted", "a-0.deleted", "+00000000000000a.deleted", "00000000000000ab"] {
+    for foreign in [".deleted", "00ab.deleted", "a-0.deleted", "+00000000000000a.deleted", "00000000000000ab"]
+    {
         assert_eq!(parse_deleted_dir_name(foreign), None, "{foreign}");
     }
 }

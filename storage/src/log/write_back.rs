@@ -83,7 +83,9 @@ impl<I: Io> Log<I> {
     /// Whether a clean stop must write this log back: something is not covered, or its file does not end where it ends.
     pub(crate) fn wants_final_write_back(&self) -> bool {
         let state = self.state.borrow();
-        state.uncovered_bytes() > 0 || !state.closing.is_empty() || (state.active.len > 0 && !state.active.exact)
+        state.uncovered_bytes() > 0
+            || !state.closing.is_empty()
+            || (state.active.len > 0 && !state.active.exact)
     }
 
     /// Notes, in one step, everything the next checkpoint will say.
@@ -91,7 +93,11 @@ impl<I: Io> Log<I> {
         let mut state = self.state.borrow_mut();
         // What is appended from here on lists the log again.
         state.listed_dirty = false;
-        let tenant = if self.core.bugs.lose_tenant_state { None } else { self.tenant.borrow().snapshot().filter(|snapshot| !snapshot.is_empty()) };
+        let tenant = if self.core.bugs.lose_tenant_state {
+            None
+        } else {
+            self.tenant.borrow().snapshot().filter(|snapshot| !snapshot.is_empty())
+        };
         let covered = Covered {
             sequence: state.sequence,
             segment_base: state.active.base_offset,
@@ -195,13 +201,19 @@ impl<I: Io> Log<I> {
         let rest = &mut into[(from - position) as usize..(to - position) as usize];
         let copied = self.state.borrow().cache.gather(stretch.base_offset, from, rest);
         // What no checkpoint covers is never evicted: a hole here would be silent loss.
-        assert_eq!(copied, rest.len(), "{self:?}: bytes {from}..{to} of segment {} left the cache early", stretch.base_offset);
+        assert_eq!(
+            copied,
+            rest.len(),
+            "{self:?}: bytes {from}..{to} of segment {} left the cache early",
+            stretch.base_offset
+        );
     }
 
     fn gather_tail(&self, stretch: &Stretch) -> Bytes {
         let start = align_down(stretch.to);
         let mut tail = BytesMut::zeroed((stretch.to - start) as usize);
-        let misplaced = if self.core.bugs.misplace_tail { 64.min(start - align_down(stretch.from)) } else { 0 };
+        let misplaced =
+            if self.core.bugs.misplace_tail { 64.min(start - align_down(stretch.from)) } else { 0 };
         self.gather(stretch, start - misplaced, &mut tail);
         tail.freeze()
     }
@@ -215,7 +227,11 @@ impl<I: Io> Log<I> {
                 feed_some(&state, stretch, position, table)
             };
             // Every byte that is not covered lies in a cached batch (`gather` asserts it).
-            assert!(fed > position, "{self:?}: no batch at byte {position} of segment {}", stretch.base_offset);
+            assert!(
+                fed > position,
+                "{self:?}: no batch at byte {position} of segment {}",
+                stretch.base_offset
+            );
             position = fed;
             self.core.io.yield_if_needed().await;
         }

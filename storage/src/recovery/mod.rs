@@ -121,7 +121,11 @@ pub struct RecoveryReport {
 /// # Errors
 /// `Corrupt` when something durable is not what was written, `UnknownVersion`, `ForeignDirectory` when a partition's directory is not
 /// of this broker's making, `DiskFull`, `Io`. Nothing that was acknowledged is changed by a failed recovery.
-pub async fn recover<I: Io>(io: &I, options: &RecoveryOptions, advisors: &mut Advisors<'_>) -> Result<Recovered> {
+pub async fn recover<I: Io>(
+    io: &I,
+    options: &RecoveryOptions,
+    advisors: &mut Advisors<'_>,
+) -> Result<Recovered> {
     let mut cores: Vec<_> = (0..options.cores)
         .map(|core| RecoveredCore { core, cores: options.cores, dirs: Vec::new(), logs: Vec::new() })
         .collect();
@@ -239,7 +243,8 @@ impl<I: Io> DirRecovery<'_, I> {
             if let Some(log) = logs.get_mut(&entry.header.log_id) {
                 let tenant = &mut *advisors.tenant;
                 let taken = log.apply(self.io, &entry.header, entry.payload, tenant, &mut pending).await;
-                applied += u64::from(taken.map_err(|what| what.into_error(&journal_dir, entry.commit_position))?);
+                applied +=
+                    u64::from(taken.map_err(|what| what.into_error(&journal_dir, entry.commit_position))?);
             }
             if pending.is_over() {
                 for log in logs.values_mut() {
@@ -283,7 +288,8 @@ impl<I: Io> DirRecovery<'_, I> {
                 named.extend(records::whole(&log.identity, log.owner_epoch, &log.closed, &log.covered));
             }
             let identity = FileIdentity { core, cores, generation, replaces };
-            CheckpointLog::create(self.io.clone(), &checkpoint_dir, identity, &named, self.options.bugs).await?;
+            CheckpointLog::create(self.io.clone(), &checkpoint_dir, identity, &named, self.options.bugs)
+                .await?;
         }
         journal::retire(self.io, &self.path.join(JOURNAL_DIR), cores).await?;
         checkpoint::remove_other_generations(self.io, &checkpoint_dir, generation).await

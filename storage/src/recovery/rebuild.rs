@@ -120,7 +120,10 @@ impl Rebuild {
             EntryKind::LogStart => {
                 let offset = payload.first_chunk().map(|bytes| i64::from_le_bytes(*bytes));
                 let Some(offset) = offset else {
-                    return Err(NotApplied::Misfit(format!("{:?}: a log start without an offset", self.log_id())));
+                    return Err(NotApplied::Misfit(format!(
+                        "{:?}: a log start without an offset",
+                        self.log_id()
+                    )));
                 };
                 self.covered.log_start_offset = self.covered.log_start_offset.max(offset);
             }
@@ -177,7 +180,9 @@ impl Rebuild {
         }
         let name = self.identity.dir_name();
         let log_id = self.log_id();
-        Err(NotApplied::Misfit(format!("{name} ({log_id}): {what} {expected} should follow, and {found} does")))
+        Err(NotApplied::Misfit(format!(
+            "{name} ({log_id}): {what} {expected} should follow, and {found} does"
+        )))
     }
 
     /// Writes the whole blocks that wait, and keeps the rest.

@@ -44,7 +44,12 @@ impl Scan {
     }
 
     /// A log's directory is this one's; it is made when the log is empty and a crash came before.
-    pub(super) async fn claim<I: Io>(&mut self, io: &I, identity: &LogIdentity, has_data: bool) -> Result<()> {
+    pub(super) async fn claim<I: Io>(
+        &mut self,
+        io: &I,
+        identity: &LogIdentity,
+        has_data: bool,
+    ) -> Result<()> {
         let name = identity.dir_name();
         if self.unclaimed.remove(&name).is_some() {
             return Ok(());

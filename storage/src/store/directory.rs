@@ -39,7 +39,8 @@ impl<I: Io> Directory<I> {
         };
         let bugs = options.journal.bugs;
         let checkpoint =
-            CheckpointLog::create(core.io.clone(), &path.join(CHECKPOINT_DIR), identity, &known, bugs).await?;
+            CheckpointLog::create(core.io.clone(), &path.join(CHECKPOINT_DIR), identity, &known, bugs)
+                .await?;
         let journal = JournalOptions { core: core.number, session, ..options.journal.clone() };
         let journal = Journal::open(core.io.clone(), &path.join(JOURNAL_DIR), journal).await?;
         Ok(Rc::new(Self {
@@ -193,4 +194,3 @@ pub(crate) fn revive<I: Io>(
     dir.register(&log);
     log
 }
-

@@ -13,7 +13,7 @@ use std::path::PathBuf;
 use std::rc::Rc;
 
 use crate::io::{Class, Io};
-use crate::journal::{JournalOptions, JournalStats, Journal};
+use crate::journal::{Journal, JournalOptions, JournalStats};
 use crate::log::cache::CacheBudget;
 use crate::log::files::OpenFiles;
 use crate::log::gate::Gate;
@@ -128,7 +128,10 @@ impl<I: Io> Store<I> {
             store.logs.borrow_mut().insert(log.identity().log_id, log);
         }
         for dir in &store.dirs {
-            io.spawn(Class::Background, dir.clone().write_back_when_due(store.core.clone(), options.dirty_age_ms));
+            io.spawn(
+                Class::Background,
+                dir.clone().write_back_when_due(store.core.clone(), options.dirty_age_ms),
+            );
             io.spawn(Class::Background, dir.clone().follow_journal_failure());
         }
         Ok(store)
@@ -230,7 +233,12 @@ impl<I: Io> Store<I> {
             open_files: self.core.files.len(),
             rounds: self.dirs.iter().map(|dir| dir.rounds.get()).sum(),
             journals: self.dirs.iter().map(|dir| dir.journal.stats()).collect(),
-            failed_dirs: self.dirs.iter().filter(|dir| dir.check().is_err()).map(|dir| dir.path.clone()).collect(),
+            failed_dirs: self
+                .dirs
+                .iter()
+                .filter(|dir| dir.check().is_err())
+                .map(|dir| dir.path.clone())
+                .collect(),
         }
     }
 
