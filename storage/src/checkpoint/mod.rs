@@ -243,3 +243,6 @@ async fn next_number<I: Io>(io: &I, dir: &Path, core: u32) -> Result<u64> {
     });
     Ok(numbers.filter(|(of, _)| *of == core).map(|(_, number)| number + 1).max().unwrap_or(1))
 }
+
+#[cfg(test)]
+mod tests;

@@ -25,15 +25,16 @@ impl<'a, F: File> Window<'a, F> {
             return Ok(None);
         };
         let block = align_down(at);
-        if block < self.start || block > self.start + self.bytes.len() as u64 {
+        if block < self.start || block > self.end() {
             self.bytes.clear();
             self.start = block;
-        } else {
+        } else if end > self.end() {
+            // Only when more is read: moving the rest down at each step would move every byte a hundred times.
             self.bytes.drain(..(block - self.start) as usize);
             self.start = block;
         }
-        while self.start + (self.bytes.len() as u64) < end {
-            let from = self.start + self.bytes.len() as u64;
+        while self.end() < end {
+            let from = self.end();
             let wanted = (self.file_len - from).min(TRANSFER_BYTES_MAX as u64) as usize;
             let read = self.file.read_at(from, wanted.next_multiple_of(ALIGN)).await?;
             let bytes = read.as_ref();
@@ -44,5 +45,9 @@ impl<'a, F: File> Window<'a, F> {
         }
         let from = (at - self.start) as usize;
         Ok(self.bytes.get(from..from + len))
+    }
+
+    fn end(&self) -> u64 {
+        self.start + self.bytes.len() as u64
     }
 }
