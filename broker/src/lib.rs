@@ -2,5 +2,6 @@
 
 pub mod api;
 pub mod config;
+pub mod drive;
 pub mod net;
 pub mod shard;

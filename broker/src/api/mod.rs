@@ -1,4 +1,68 @@
 //! Kafka's APIs: what a frame says, and what it is answered. Called by `net` for every frame.
+//!
+//! One file or folder per API, named by its key; the table below is what ApiVersions answers from and what requests are
+//! dispatched by. A new API is its shape (`shape/table.rs`), its file, and its line here.
 
+pub mod broker;
+mod config_entries;
+pub mod dispatch;
+pub mod error_code;
+mod grouping;
+pub mod service;
 pub mod shape;
 pub mod wire;
+
+#[path = "18_api_versions.rs"]
+mod api_versions;
+#[path = "19_create_topics.rs"]
+mod create_topics;
+#[path = "20_delete_topics.rs"]
+mod delete_topics;
+#[path = "60_describe_cluster.rs"]
+mod describe_cluster;
+#[path = "32_describe_configs.rs"]
+mod describe_configs;
+#[path = "01_fetch/mod.rs"]
+pub mod fetch;
+#[path = "22_init_producer_id.rs"]
+mod init_producer_id;
+#[path = "02_list_offsets.rs"]
+mod list_offsets;
+#[path = "03_metadata.rs"]
+mod metadata;
+#[path = "00_produce/mod.rs"]
+pub mod produce;
+
+use std::rc::Rc;
+
+use broker::Broker;
+use dispatch::Request;
+use service::Dispatched;
+use wire::Read;
+
+pub use dispatch::Kafka;
+
+/// An API that is served. Its versions are those of its shape.
+pub(crate) struct Api {
+    /// API key.
+    pub(crate) key: i16,
+    /// First version that ApiVersions tells, where it is lower than the first one served.
+    pub(crate) advertised_min: Option<i16>,
+    /// Reads the body and says how to answer it; refuses what is malformed.
+    pub(crate) handle: fn(&Rc<Broker>, Request) -> Read<Dispatched>,
+}
+
+/// Every API that is served, by key.
+pub(crate) const APIS: &[Api] = &[
+    // Produce is told from 0 on, although 0 to 2 are gone (KIP-896): older librdkafka stops compressing otherwise.
+    Api { key: 0, advertised_min: Some(0), handle: produce::handle },
+    Api { key: 1, advertised_min: None, handle: fetch::handle },
+    Api { key: 2, advertised_min: None, handle: list_offsets::handle },
+    Api { key: 3, advertised_min: None, handle: metadata::handle },
+    Api { key: api_versions::KEY, advertised_min: None, handle: api_versions::handle },
+    Api { key: 19, advertised_min: None, handle: create_topics::handle },
+    Api { key: 20, advertised_min: None, handle: delete_topics::handle },
+    Api { key: 22, advertised_min: None, handle: init_producer_id::handle },
+    Api { key: 32, advertised_min: None, handle: describe_configs::handle },
+    Api { key: 60, advertised_min: None, handle: describe_cluster::handle },
+];

@@ -3,6 +3,6 @@
 //! `boot` starts a server per core; each frame goes to the [`Service`] that `api` implements. Deliberately absent:
 //! what the bytes mean. Frames are opaque here but for their length.
 
-pub mod service;
+pub use crate::api::service;
 
 pub use service::{Answer, ConnectionInfo, Dispatched, Reply, Service};

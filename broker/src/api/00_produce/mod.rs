@@ -1,0 +1,185 @@
+//! Produce (key 0): one message per owning core, the records never copied.
+//!
+//! Version notes: 3 is the first one served (magic 2; 0 to 2 are advertised and refused, see the table); 5 adds the log
+//! start offset to replies; 7 allows zstd (KIP-110); 8 adds record errors and messages (KIP-467); 9 is flexible; 10 may name
+//! leaders (KIP-951, absent on one node); 12 belongs to transactions v2 (KIP-890); 13 names topics by id (KIP-516).
+//! acks=0 gets no reply, and an error closes the connection. Where Kafka takes the last of two batches for one
+//! partition and drops the other, both are refused here: INVALID_REQUEST.
+
+mod request;
+mod response;
+
+use std::collections::HashMap;
+use std::rc::Rc;
+
+use bytes::BytesMut;
+use corelog_logic::controller::{MetadataImage, TopicImage};
+use corelog_storage::batch::{BatchHeader, Compression};
+
+pub use request::{ProducePartition, ProduceRequest, ProduceTopic, TopicKey};
+pub use response::{PartitionResponse, encode_response};
+
+use super::broker::{Broker, Local};
+use super::dispatch::{Request, end_response};
+use super::error_code::{ErrorCode, Refusal, record_at_fault};
+use super::grouping::Groups;
+use super::service::{Answer, Dispatched, Reply};
+use super::wire::Read;
+use crate::drive::tasks::{AppendBatch, AppendOutcome, AppendTask, PartitionError};
+use crate::shard::mailbox::Gone;
+
+/// The append of one core, underway, with the slots its outcomes go to.
+type Underway = (Vec<usize>, Result<Local<Result<AppendOutcome, Gone>>, Gone>);
+
+#[allow(
+    clippy::async_yields_async,
+    reason = "the two halves of a pipelined request: dispatched, then answered"
+)]
+pub(super) fn handle(broker: &Rc<Broker>, mut request: Request) -> Read<Dispatched> {
+    let mut body = ProduceRequest::decode(request.body.split(), request.version)?;
+    let broker = Rc::clone(broker);
+    Ok(Dispatched::pipelined(async move {
+        let mut slots: Vec<PartitionResponse> = vec![Ok(UNANSWERED); body.partitions.len()];
+        let mut underway: Vec<Underway> = Vec::new();
+        for group in route(&broker, &mut body, request.version, &mut slots).0 {
+            let task = AppendTask { batches: group.items };
+            underway.push((group.slots, broker.cores.append(group.core, task).await));
+        }
+        let answer: Answer = Box::pin(async move {
+            for (group, submitted) in underway {
+                let outcome = match submitted {
+                    Ok(outcome) => outcome.await,
+                    Err(gone) => Err(gone),
+                };
+                settle(&mut slots, group, outcome);
+            }
+            reply(&request, &body, &slots)
+        });
+        answer
+    }))
+}
+
+const UNANSWERED: crate::drive::tasks::Appended =
+    crate::drive::tasks::Appended { base_offset: -1, log_append_time_ms: -1, log_start_offset: -1 };
+
+/// Finds each batch its core, or its refusal.
+fn route(
+    broker: &Broker,
+    body: &mut ProduceRequest,
+    version: i16,
+    slots: &mut [PartitionResponse],
+) -> Groups<AppendBatch> {
+    let image = broker.cores.image();
+    let topics: Vec<Result<&TopicImage, Refusal>> =
+        body.topics.iter().map(|topic| find(&image, &topic.key)).collect();
+    let twice = occurring_twice(body, &topics);
+    let mut groups = Groups::new();
+    for (slot, partition) in body.partitions.iter_mut().enumerate() {
+        let routed = if !matches!(body.acks, -1..=1) {
+            Err(ErrorCode::InvalidRequiredAcks.because(format!("acks={} is none of -1, 0 and 1", body.acks)))
+        } else if twice.contains(&slot) {
+            Err(ErrorCode::InvalidRequest.because("the request has more than one entry for this partition"))
+        } else {
+            match topics.get(partition.topic) {
+                Some(Ok(topic)) => broker.route(topic, partition.index),
+                Some(Err(refusal)) => Err(refusal.clone()),
+                None => Err(ErrorCode::UnknownServerError.into()),
+            }
+        };
+        let checked = routed.and_then(|to| Ok((to, records(partition, version)?)));
+        match checked {
+            Ok(((core, id), records)) => groups.push(core, slot, AppendBatch { partition: id, records }),
+            Err(refusal) => {
+                if let Some(place) = slots.get_mut(slot) {
+                    *place = Err((refusal, None));
+                }
+            }
+        }
+    }
+    groups
+}
+
+fn find<'a>(image: &'a MetadataImage, key: &TopicKey) -> Result<&'a TopicImage, Refusal> {
+    match key {
+        TopicKey::Name(name) => image.topic_by_name(name).ok_or_else(|| {
+            ErrorCode::UnknownTopicOrPartition.because("This server does not host this topic-partition.")
+        }),
+        TopicKey::Id(id) => image
+            .topic(id)
+            .ok_or_else(|| ErrorCode::UnknownTopicId.because("This server does not host this topic ID.")),
+    }
+}
+
+/// Slots of partitions that the request has more than once, under one topic entry or several.
+fn occurring_twice(body: &ProduceRequest, topics: &[Result<&TopicImage, Refusal>]) -> Vec<usize> {
+    if body.partitions.len() < 2 {
+        return Vec::new();
+    }
+    let mut first: HashMap<([u8; 16], i32), usize> = HashMap::with_capacity(body.partitions.len());
+    let mut twice = Vec::new();
+    for (slot, partition) in body.partitions.iter().enumerate() {
+        let Some(Ok(topic)) = topics.get(partition.topic) else { continue };
+        if let Some(earlier) = first.insert((topic.id.0, partition.index), slot) {
+            twice.extend([earlier, slot]);
+        }
+    }
+    twice
+}
+
+/// The records of a partition, and what can be said of them without looking further than their header.
+fn records(partition: &mut ProducePartition, version: i16) -> Result<BytesMut, Refusal> {
+    let records = partition.records.take().filter(|records| !records.is_empty()).ok_or_else(|| {
+        ErrorCode::InvalidRecord.because("a produce request must have exactly one record batch per partition")
+    })?;
+    // What is wrong with a header is said by the owner, which validates everything.
+    if let Ok(header) = BatchHeader::parse(&records) {
+        if header.is_transactional() {
+            return Err(ErrorCode::InvalidTxnState
+                .because("transactions are not supported: this producer has no ongoing transaction"));
+        }
+        if version < 7 && header.compression() == Compression::Zstd {
+            return Err(
+                ErrorCode::UnsupportedCompressionType.because("zstd needs Produce version 7 or later")
+            );
+        }
+    }
+    Ok(records)
+}
+
+fn settle(slots: &mut [PartitionResponse], group: Vec<usize>, outcome: Result<AppendOutcome, Gone>) {
+    match outcome {
+        Ok(outcome) => {
+            for (slot, result) in group.into_iter().zip(outcome) {
+                if let Some(place) = slots.get_mut(slot) {
+                    *place =
+                        result.map_err(|error: PartitionError| ((&error).into(), record_at_fault(&error)));
+                }
+            }
+        }
+        // The core is stopping with the process: nothing was acknowledged, the client will find the next leader.
+        Err(_) => {
+            for slot in group {
+                if let Some(place) = slots.get_mut(slot) {
+                    *place = Err((ErrorCode::NotLeaderOrFollower.into(), None));
+                }
+            }
+        }
+    }
+}
+
+fn reply(request: &Request, body: &ProduceRequest, slots: &[PartitionResponse]) -> Reply {
+    if body.acks == 0 {
+        let failed = slots.iter().find_map(|slot| slot.as_ref().err());
+        return match failed {
+            // The client hears of it by the closed connection: it refreshes its metadata.
+            Some((refusal, _)) => {
+                tracing::info!(peer = %request.connection.peer, ?refusal, "closing: a produce with acks=0 failed");
+                Reply::close()
+            }
+            None => Reply::none(),
+        };
+    }
+    let mut frame = request.begin_response();
+    encode_response(&mut frame, request.version, body, slots);
+    Reply::bytes(end_response(frame, 0))
+}

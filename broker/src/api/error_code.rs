@@ -1,0 +1,186 @@
+//! Kafka's error numbers, and which one each of our errors becomes. The only place that knows them.
+//!
+//! Follows `org.apache.kafka.common.protocol.Errors`. Called by every API file; texts for error_message come from the
+//! errors themselves. Deliberately absent: numbers that nothing here answers.
+
+use std::borrow::Cow;
+
+use corelog_logic::controller::{CommandError, CommandErrorKind};
+use corelog_storage::StorageError;
+use corelog_storage::batch::BatchError;
+
+use super::broker::ControllerError;
+use crate::drive::tasks::PartitionError;
+
+/// An error number of the protocol.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(i16)]
+#[allow(missing_docs, reason = "each is the Kafka error of the same name")]
+pub enum ErrorCode {
+    UnknownServerError = -1,
+    None = 0,
+    OffsetOutOfRange = 1,
+    CorruptMessage = 2,
+    UnknownTopicOrPartition = 3,
+    LeaderNotAvailable = 5,
+    NotLeaderOrFollower = 6,
+    RequestTimedOut = 7,
+    MessageTooLarge = 10,
+    CoordinatorLoadInProgress = 14,
+    NotCoordinator = 16,
+    InvalidTopicException = 17,
+    InvalidRequiredAcks = 21,
+    InvalidTimestamp = 32,
+    UnsupportedVersion = 35,
+    TopicAlreadyExists = 36,
+    InvalidPartitions = 37,
+    InvalidReplicationFactor = 38,
+    InvalidReplicaAssignment = 39,
+    InvalidConfig = 40,
+    InvalidRequest = 42,
+    PolicyViolation = 44,
+    OutOfOrderSequenceNumber = 45,
+    InvalidProducerEpoch = 47,
+    InvalidTxnState = 48,
+    KafkaStorageError = 56,
+    UnknownProducerId = 59,
+    FetchSessionIdNotFound = 70,
+    TopicDeletionDisabled = 73,
+    FencedLeaderEpoch = 74,
+    UnknownLeaderEpoch = 75,
+    UnsupportedCompressionType = 76,
+    StaleBrokerEpoch = 77,
+    InvalidRecord = 87,
+    ThrottlingQuotaExceeded = 89,
+    UnknownTopicId = 100,
+    MismatchedEndpointType = 114,
+    UnsupportedEndpointType = 115,
+}
+
+impl ErrorCode {
+    /// The number on the wire.
+    pub const fn number(self) -> i16 {
+        self as i16
+    }
+
+    /// This error with a text.
+    pub fn because(self, message: impl Into<Cow<'static, str>>) -> Refusal {
+        Refusal { code: self, message: Some(message.into()) }
+    }
+}
+
+/// Why (a part of) a request was refused, as it is told to the client.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refusal {
+    /// The number.
+    pub code: ErrorCode,
+    /// error_message, where the reply has one.
+    pub message: Option<Cow<'static, str>>,
+}
+
+impl From<ErrorCode> for Refusal {
+    fn from(code: ErrorCode) -> Self {
+        Self { code, message: None }
+    }
+}
+
+impl From<&PartitionError> for Refusal {
+    fn from(error: &PartitionError) -> Self {
+        error_code(error).because(error.to_string())
+    }
+}
+
+impl From<&CommandError> for Refusal {
+    fn from(error: &CommandError) -> Self {
+        command_code(error.kind).because(error.message.clone())
+    }
+}
+
+impl From<&ControllerError> for Refusal {
+    fn from(error: &ControllerError) -> Self {
+        match error {
+            ControllerError::Refused(error) => error.into(),
+            ControllerError::TimedOut => ErrorCode::RequestTimedOut.because(error.to_string()),
+            ControllerError::Unavailable(_) => ErrorCode::UnknownServerError.because(error.to_string()),
+        }
+    }
+}
+
+fn error_code(error: &PartitionError) -> ErrorCode {
+    match error {
+        PartitionError::UnknownPartition => ErrorCode::UnknownTopicOrPartition,
+        PartitionError::NotLeader => ErrorCode::NotLeaderOrFollower,
+        PartitionError::FencedLeaderEpoch { .. } => ErrorCode::FencedLeaderEpoch,
+        PartitionError::UnknownLeaderEpoch { .. } => ErrorCode::UnknownLeaderEpoch,
+        PartitionError::OffsetOutOfRange { .. } => ErrorCode::OffsetOutOfRange,
+        PartitionError::Batch(error) => batch_code(error),
+        PartitionError::OutOfOrderSequence(_) => ErrorCode::OutOfOrderSequenceNumber,
+        PartitionError::InvalidProducerEpoch(_) => ErrorCode::InvalidProducerEpoch,
+        PartitionError::UnknownProducer(_) => ErrorCode::UnknownProducerId,
+        PartitionError::Overloaded => ErrorCode::ThrottlingQuotaExceeded,
+        PartitionError::Storage(error) => storage_code(error),
+    }
+}
+
+fn storage_code(error: &StorageError) -> ErrorCode {
+    match error {
+        StorageError::BatchTooLarge { .. } => ErrorCode::MessageTooLarge,
+        // The log was deleted under the request: the client looks for the topic again.
+        StorageError::Closed => ErrorCode::UnknownTopicOrPartition,
+        _ => ErrorCode::KafkaStorageError,
+    }
+}
+
+/// `ProduceRequest.validateRecords`, `LogValidator` and `DefaultRecordBatch`. Two choices of ours: data that cannot be
+/// decompressed is INVALID_RECORD, because a producer repeats what was CORRUPT_MESSAGE for ever; and a batch that grows
+/// beyond the bound is MESSAGE_TOO_LARGE, because producers split those.
+fn batch_code(error: &BatchError) -> ErrorCode {
+    match error {
+        BatchError::Length { .. } | BatchError::UnknownMagic { .. } | BatchError::Crc { .. } => {
+            ErrorCode::CorruptMessage
+        }
+        BatchError::TooLarge { .. } | BatchError::DecompressedTooLarge { .. } => ErrorCode::MessageTooLarge,
+        BatchError::UnknownCompression { .. } => ErrorCode::UnsupportedCompressionType,
+        BatchError::Timestamp { .. } | BatchError::LogAppendTimeFromClient => ErrorCode::InvalidTimestamp,
+        BatchError::Truncated { .. }
+        | BatchError::TrailingBytes { .. }
+        | BatchError::OldMagic { .. }
+        | BatchError::Attributes { .. }
+        | BatchError::Count { .. }
+        | BatchError::BaseOffset { .. }
+        | BatchError::ControlFromClient
+        | BatchError::Producer { .. }
+        | BatchError::KeyMissing { .. }
+        | BatchError::Record { .. }
+        | BatchError::Decompression { .. } => ErrorCode::InvalidRecord,
+    }
+}
+
+/// Which record of the batch was at fault, for the `record_errors` of a produce reply (KIP-467).
+pub fn record_at_fault(error: &PartitionError) -> Option<i32> {
+    match error {
+        PartitionError::Batch(
+            BatchError::Timestamp { index, .. }
+            | BatchError::KeyMissing { index }
+            | BatchError::Record { index, .. },
+        ) => Some(*index),
+        _ => None,
+    }
+}
+
+fn command_code(kind: CommandErrorKind) -> ErrorCode {
+    match kind {
+        CommandErrorKind::InvalidTopicException => ErrorCode::InvalidTopicException,
+        CommandErrorKind::TopicAlreadyExists => ErrorCode::TopicAlreadyExists,
+        CommandErrorKind::InvalidPartitions => ErrorCode::InvalidPartitions,
+        CommandErrorKind::InvalidReplicationFactor => ErrorCode::InvalidReplicationFactor,
+        CommandErrorKind::InvalidReplicaAssignment => ErrorCode::InvalidReplicaAssignment,
+        CommandErrorKind::InvalidConfig => ErrorCode::InvalidConfig,
+        CommandErrorKind::InvalidRequest => ErrorCode::InvalidRequest,
+        CommandErrorKind::PolicyViolation => ErrorCode::PolicyViolation,
+        CommandErrorKind::UnknownTopicOrPartition => ErrorCode::UnknownTopicOrPartition,
+        CommandErrorKind::UnknownTopicId => ErrorCode::UnknownTopicId,
+        CommandErrorKind::StaleBrokerEpoch => ErrorCode::StaleBrokerEpoch,
+        CommandErrorKind::UnknownServerError => ErrorCode::UnknownServerError,
+    }
+}

@@ -1,0 +1,3 @@
+//! Runs the partitions of a core: what they are asked and what they answer.
+
+pub mod tasks;

@@ -1,0 +1,204 @@
+//! What the owner of partitions is asked to do, and its answers: plain data that crosses cores.
+//!
+//! Made by `api`, one task per request and owning core; carried by the mailbox; answered by the core that owns the
+//! partitions. Answers come in the order of a task's partitions. Deliberately absent: the protocol's error numbers
+//! (`api/error_code.rs`) and how a task is done.
+
+use bytes::{Bytes, BytesMut};
+use corelog_logic::controller::TopicId;
+use corelog_storage::StorageError;
+use corelog_storage::batch::BatchError;
+
+/// A partition of one incarnation of a topic.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct PartitionId {
+    /// The topic's identity.
+    pub topic_id: TopicId,
+    /// The partition's number in it.
+    pub partition: i32,
+}
+
+/// Why a partition did not do what it was asked.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum PartitionError {
+    /// The core has no such partition: it was deleted meanwhile.
+    #[error("this server does not host this topic partition")]
+    UnknownPartition,
+    /// Another broker leads it, or nobody.
+    #[error("this server is not the leader of this topic partition")]
+    NotLeader,
+    /// The request names an older leader epoch than the partition's.
+    #[error("the leader epoch in the request, {requested}, is older than the partition's, {current}")]
+    FencedLeaderEpoch { requested: i32, current: i32 },
+    /// The request names a leader epoch that this broker has not heard of.
+    #[error("the leader epoch in the request, {requested}, is newer than the partition's, {current}")]
+    UnknownLeaderEpoch { requested: i32, current: i32 },
+    /// A fetch outside what the log holds.
+    #[error("offset {offset} is outside the log, which holds {log_start_offset} to {high_watermark}")]
+    OffsetOutOfRange { offset: i64, log_start_offset: i64, high_watermark: i64 },
+    /// The batch is not one that may be stored.
+    #[error(transparent)]
+    Batch(#[from] BatchError),
+    /// Idempotence: the batch leaves a gap in its producer's sequence.
+    #[error("{0}")]
+    OutOfOrderSequence(String),
+    /// Idempotence: a newer epoch of this producer has written.
+    #[error("{0}")]
+    InvalidProducerEpoch(String),
+    /// Idempotence: nothing is known of a producer that claims a history.
+    #[error("{0}")]
+    UnknownProducer(String),
+    /// The partition has no room in its queues; the client may come again.
+    #[error("the broker has more to do than its memory allows; the request may be repeated")]
+    Overloaded,
+    /// The disk.
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+}
+
+/// Append one batch to each of several partitions of one core.
+#[derive(Debug)]
+pub struct AppendTask {
+    /// The batches; no partition occurs twice.
+    pub batches: Vec<AppendBatch>,
+}
+
+/// One batch for one partition.
+#[derive(Debug)]
+pub struct AppendBatch {
+    /// Where to.
+    pub partition: PartitionId,
+    /// What a client sent as records: neither validated nor known to be one batch. Exclusively owned, so that offsets
+    /// can be written into it.
+    pub records: BytesMut,
+}
+
+/// A batch is stored as durably as `corelog.flush` says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Appended {
+    /// Offset of its first record; for a repeated batch, that of the original.
+    pub base_offset: i64,
+    /// The broker's time on a LogAppendTime topic, in milliseconds; -1 otherwise.
+    pub log_append_time_ms: i64,
+    /// Where the log starts.
+    pub log_start_offset: i64,
+}
+
+/// What became of each batch of an [`AppendTask`].
+pub type AppendOutcome = Vec<Result<Appended, PartitionError>>;
+
+/// Which records a reader may see.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Isolation {
+    /// Up to the high watermark.
+    ReadUncommitted,
+    /// Up to the last stable offset.
+    ReadCommitted,
+}
+
+/// Read from several partitions of one core.
+#[derive(Debug, Clone)]
+pub struct FetchTask {
+    /// Where to read; earlier ones are served first.
+    pub partitions: Vec<FetchRange>,
+    /// Bytes of batches in the whole answer. Exceeded only by [`FetchTask::at_least_one`].
+    pub bytes_max: usize,
+    /// Return the first batch that is found whole, however large it is, so that a consumer always gets on (KIP-74).
+    pub at_least_one: bool,
+    /// What may be seen.
+    pub isolation: Isolation,
+}
+
+/// Where to read in one partition.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FetchRange {
+    /// Where.
+    pub partition: PartitionId,
+    /// First offset wanted; the batch that contains it is returned whole.
+    pub fetch_offset: i64,
+    /// Bytes of batches from this partition.
+    pub bytes_max: usize,
+    /// The leader epoch that the client knows, -1 for any.
+    pub current_leader_epoch: i32,
+}
+
+/// What a read found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fetched {
+    /// End of what is durable everywhere it must be.
+    pub high_watermark: i64,
+    /// End of what read_committed may see.
+    pub last_stable_offset: i64,
+    /// Where the log starts.
+    pub log_start_offset: i64,
+    /// Whole batches in order, in pieces as they lie in memory.
+    pub batches: Vec<Bytes>,
+}
+
+/// What was found for each range of a [`FetchTask`].
+pub type FetchOutcome = Vec<Result<Fetched, PartitionError>>;
+
+/// Answer when there is something to read: as soon as the ranges together hold `bytes_min` bytes that may be seen, or one
+/// of them can no longer be read as asked (deleted, another leader epoch, out of range). Nothing is read. A range counts
+/// for at most its `bytes_max`, or a fetch that is held back by it would be woken over and over.
+///
+/// Answered at the latest after `wait_ms_max`, so that a watch whose asker went away does not stay. Waking early is
+/// harmless, waking late is not.
+#[derive(Debug, Clone)]
+pub struct WatchTask {
+    /// Where to look.
+    pub partitions: Vec<FetchRange>,
+    /// Bytes that are worth waking for; at least 1.
+    pub bytes_min: usize,
+    /// What may be seen.
+    pub isolation: Isolation,
+    /// How long at most, in milliseconds.
+    pub wait_ms_max: u32,
+}
+
+/// Look up offsets in several partitions of one core.
+#[derive(Debug, Clone)]
+pub struct OffsetsTask {
+    /// What is asked of which partition.
+    pub queries: Vec<OffsetQuery>,
+    /// What may be seen.
+    pub isolation: Isolation,
+}
+
+/// One offset to look up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct OffsetQuery {
+    /// Where.
+    pub partition: PartitionId,
+    /// The leader epoch that the client knows, -1 for any.
+    pub current_leader_epoch: i32,
+    /// Which offset.
+    pub target: OffsetTarget,
+}
+
+/// Which offset of a log is asked for (ListOffsets' timestamps).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OffsetTarget {
+    /// The first record with this timestamp or a later one (milliseconds).
+    AtOrAfter(i64),
+    /// -1: the end of what may be seen.
+    Latest,
+    /// -2, and -4 while there is no tiered storage: the log's start.
+    Earliest,
+    /// -3: the record with the largest timestamp (KIP-734).
+    MaxTimestamp,
+}
+
+/// An offset that was looked up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FoundOffset {
+    /// The record's timestamp in milliseconds; -1 where the question was not about time, or nothing was found.
+    pub timestamp_ms: i64,
+    /// The offset; -1 when no record fits.
+    pub offset: i64,
+    /// Leader epoch of the record or of the partition; -1 when not known.
+    pub leader_epoch: i32,
+}
+
+/// What was found for each query of an [`OffsetsTask`].
+pub type OffsetsOutcome = Vec<Result<FoundOffset, PartitionError>>;
