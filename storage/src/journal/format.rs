@@ -316,3 +316,6 @@ pub fn parse_file_name(name: &str, ending: &str) -> Option<(u32, u64)> {
 
 /// Bytes of an extent that are not commits.
 pub const EXTENT_OVERHEAD_BYTES: u64 = ALIGN as u64;
+
+#[cfg(test)]
+mod tests;

@@ -190,3 +190,6 @@ impl<F: Clone> Ring<F> {
         in_use - self.in_use.back().map_or(0, InUse::room)
     }
 }
+
+#[cfg(test)]
+mod tests;

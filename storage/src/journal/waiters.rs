@@ -86,3 +86,6 @@ impl<F> Drop for Until<'_, F> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
