@@ -1,4 +1,4 @@
-//! Crashes at random steps, over seeds: what was acknowledged replays, in order, and nothing else does. Each planted
+//! Crashes at random steps and failing disks, over seeds: what was acknowledged replays, in order, and nothing else does. Each planted
 //! bug must be found. `CORELOG_SEEDS` sets the number of seeds, `CORELOG_SEED` runs one.
 
 use std::cell::Cell;
@@ -6,7 +6,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
 use super::*;
-use crate::io::simulated::{Random, Simulation};
+use crate::io::simulated::{Faults, Random, Simulation};
 
 const LOGS: usize = 3;
 const ROUNDS: u64 = 4;
@@ -47,7 +47,7 @@ type Shared = Rc<RefCell<Model>>;
 
 /// One machine's life.
 fn live(seed: u64, bugs: Bugs) {
-    let simulation = Simulation::new(seed);
+    let simulation = Rc::new(Simulation::new(seed));
     simulation.keep_trace(60);
     let mut random = simulation.random();
     let model = Shared::default();
@@ -62,8 +62,9 @@ fn live(seed: u64, bugs: Bugs) {
         if random.below(4) > 0 {
             simulation.crash_after_steps(1 + random.below(150));
         }
-        let life = round_of_life(io.clone(), model.clone(), options, kept, random.next_u64());
+        let life = round_of_life(simulation.clone(), model.clone(), options, kept, random.next_u64());
         let ended = simulation.run(life);
+        simulation.set_faults(Faults::default());
         let power_cut = random.coin();
         // A round that was cut before it had recovered leaves the question of the one before.
         let recovered = ended.is_some() || model.borrow().sessions.contains_key(&(seed << 8 | round));
@@ -78,8 +79,15 @@ fn live(seed: u64, bugs: Bugs) {
     simulation.block_on(recover(&io, &model, bugs, kept));
 }
 
-async fn round_of_life(io: SimIo, model: Shared, options: JournalOptions, kept: bool, seed: u64) {
+async fn round_of_life(
+    simulation: Rc<Simulation>,
+    model: Shared,
+    options: JournalOptions,
+    kept: bool,
+    seed: u64,
+) {
     let mut random = Random::new(seed);
+    let io = simulation.io();
     recover(&io, &model, options.bugs, kept).await;
     {
         let mut model = model.borrow_mut();
@@ -89,6 +97,10 @@ async fn round_of_life(io: SimIo, model: Shared, options: JournalOptions, kept: 
     retire(&io, Path::new(DIR), 1).await.expect("retired");
     model.borrow_mut().sessions.retain(|_, live| *live != RETIRED);
     let journal = open(&io, options.clone()).await;
+    if random.one_in(4) {
+        let (write_error_one_in, flush_error_one_in) = (random.below(2) * 40, random.below(2) * 40);
+        simulation.set_faults(Faults { write_error_one_in, flush_error_one_in, ..Faults::default() });
+    }
     let running = Rc::new(Cell::new(3));
     for _ in 0..3 {
         let appends = append(journal.clone(), model.clone(), Random::new(random.next_u64()), running.clone());
@@ -101,48 +113,53 @@ async fn round_of_life(io: SimIo, model: Shared, options: JournalOptions, kept: 
         }
     }
     if random.coin() {
-        journal.close().await.expect("closed");
+        assert_eq!(journal.close().await.is_err(), journal.failure().is_some());
     }
 }
 
 async fn append(journal: Rc<Journal<SimIo>>, model: Shared, mut random: Random, running: Rc<Cell<u32>>) {
     for _ in 0..12 {
-        let which = random.below(LOGS as u64) as usize;
-        let len = if random.one_in(6) { random.below(12_000) } else { random.below(1500) };
-        let mut payload = vec![0; len as usize];
-        random.fill(&mut payload);
-        let (ticket, sequence) = loop {
-            let appended = {
-                let log = &mut model.borrow_mut().logs[which];
-                let sequence = log.appended.len() as u64 + 1;
-                let listener: Rc<dyn Committed> = log.durable.clone();
-                let header = header(which as u64 + 1, sequence);
-                journal
-                    .append(
-                        &header,
-                        &[&payload[..payload.len() / 2], &payload[payload.len() / 2..]],
-                        &listener,
-                    )
-                    .map(|ticket| {
-                        log.appended.push(payload.clone());
-                        log.starts.push((sequence, ticket.start));
-                        (ticket, sequence)
-                    })
-            };
-            match appended {
-                Ok(appended) => break appended,
-                Err(AppendError::Full) => journal.room(payload.len()).await.expect("no faults"),
-                Err(error) => panic!("{error}"),
-            }
-        };
-        if random.coin() {
-            journal.durable(ticket).await.expect("no faults");
-            let model = model.borrow();
-            let acknowledged = &model.logs[which].acknowledged;
-            acknowledged.set(acknowledged.get().max(sequence));
+        if let Err(error) = append_one(&journal, &model, &mut random).await {
+            assert!(matches!(error, StorageError::DirectoryFailed { .. }), "{error}");
+            assert!(journal.failure().is_some());
+            break;
         }
     }
     running.set(running.get() - 1);
+}
+
+async fn append_one(journal: &Journal<SimIo>, model: &Shared, random: &mut Random) -> Result<()> {
+    let which = random.below(LOGS as u64) as usize;
+    let len = if random.one_in(6) { random.below(12_000) } else { random.below(1500) };
+    let mut payload = vec![0; len as usize];
+    random.fill(&mut payload);
+    let (ticket, sequence) = loop {
+        let appended = {
+            let log = &mut model.borrow_mut().logs[which];
+            let sequence = log.appended.len() as u64 + 1;
+            let listener: Rc<dyn Committed> = log.durable.clone();
+            let header = header(which as u64 + 1, sequence);
+            journal
+                .append(&header, &[&payload[..payload.len() / 2], &payload[payload.len() / 2..]], &listener)
+                .map(|ticket| {
+                    log.appended.push(payload.clone());
+                    log.starts.push((sequence, ticket.start));
+                    (ticket, sequence)
+                })
+        };
+        match appended {
+            Ok(appended) => break appended,
+            Err(AppendError::Full) => journal.room(payload.len()).await?,
+            Err(AppendError::Refused(error)) => return Err(error),
+        }
+    };
+    if random.coin() {
+        journal.durable(ticket).await?;
+        let model = model.borrow();
+        let acknowledged = &model.logs[which].acknowledged;
+        acknowledged.set(acknowledged.get().max(sequence));
+    }
+    Ok(())
 }
 
 /// Covers what is durable, says so in the checkpoint, and releases it.
