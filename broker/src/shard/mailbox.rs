@@ -166,9 +166,12 @@ struct Local<Q, R, N> {
     core: Core,
     calls: RefCell<Calls<R>>,
     /// Per destination: requests that wait for a credit, in order.
-    lines: Box<[RefCell<VecDeque<Rc<Queued<Q>>>>]>,
+    lines: Box<[Line<Q>]>,
     counters: Cell<MailboxCounters>,
 }
+
+/// The requests to one destination that have no credit yet.
+type Line<Q> = RefCell<VecDeque<Rc<Queued<Q>>>>;
 
 /// A request without a credit yet.
 struct Queued<Q> {
@@ -374,7 +377,7 @@ impl<Q, R, N> Drop for Local<Q, R, N> {
 
 /// Takes a request out of its line when its sender gives up.
 struct LeaveLine<'a, Q> {
-    line: &'a RefCell<VecDeque<Rc<Queued<Q>>>>,
+    line: &'a Line<Q>,
     queued: &'a Rc<Queued<Q>>,
 }
 

@@ -4,7 +4,10 @@
 //! concrete messages between cores are defined by whoever sends them.
 
 pub mod budget;
+pub mod executor;
 pub mod mailbox;
+pub mod placement;
+pub mod preflight;
 
 use std::fmt;
 

@@ -145,10 +145,10 @@ impl<Q, R, N> Shared<Q, R, N> {
     /// Empties a closed inbox.
     fn discard(&self, core: Core) {
         while let Some(envelope) = self.inbox(core).queue.pop() {
-            if let Envelope::Request { from, slot, .. } = envelope {
-                if from != core {
-                    self.push(from, Envelope::Reply { slot, reply: None });
-                }
+            if let Envelope::Request { from, slot, .. } = envelope
+                && from != core
+            {
+                self.push(from, Envelope::Reply { slot, reply: None });
             }
         }
     }
