@@ -4,5 +4,18 @@
 //! what the bytes mean. Frames are opaque here but for their length.
 
 pub use crate::api::service;
+mod balance;
+mod connection;
+mod frame;
+pub mod listener;
+mod partial;
+mod reply;
+pub mod server;
+pub mod service;
+pub mod settings;
 
+pub use balance::Balance;
+pub use listener::{BindError, BoundListener, CoreListener};
+pub use server::{HandOver, Handover, Server, ServerParts};
 pub use service::{Answer, ConnectionInfo, Dispatched, Reply, Service};
+pub use settings::{CloseReason, NetSettings, NetSnapshot};

@@ -8,6 +8,7 @@ pub mod executor;
 pub mod mailbox;
 pub mod placement;
 pub mod preflight;
+pub mod shutdown;
 
 use std::fmt;
 
