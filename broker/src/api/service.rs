@@ -7,7 +7,6 @@ use std::future::Future;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll};
 
 use bytes::{Bytes, BytesMut};
 
@@ -77,34 +76,7 @@ impl Reply {
 ///
 /// Only the oldest unanswered request of a connection is polled, so a reply is built when it can be written and not
 /// before. What must happen at dispatch (fixing the order, reading the clock for a deadline) belongs in the first half.
-pub struct Answer(Pin<Box<dyn Future<Output = Reply>>>);
-
-impl Answer {
-    /// An answer that this future gives.
-    pub fn new(reply: impl Future<Output = Reply> + 'static) -> Self {
-        Self(Box::pin(reply))
-    }
-
-    /// An answer that is there already.
-    pub fn ready(reply: Reply) -> Self {
-        Self::new(std::future::ready(reply))
-    }
-
-    /// Waits for the reply.
-    pub async fn reply(self) -> Reply {
-        self.0.await
-    }
-
-    pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Reply> {
-        self.0.as_mut().poll(cx)
-    }
-}
-
-impl fmt::Debug for Answer {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Answer")
-    }
-}
+pub type Answer = Pin<Box<dyn Future<Output = Reply>>>;
 
 /// What the service made of a frame.
 pub struct Dispatched {
@@ -124,7 +96,8 @@ impl Dispatched {
 
     /// A request that runs alone on its connection.
     pub fn barrier(reply: impl Future<Output = Reply> + 'static) -> Self {
-        Self { barrier: true, start: Box::pin(std::future::ready(Answer::new(reply))) }
+        let answer: Answer = Box::pin(reply);
+        Self { barrier: true, start: Box::pin(std::future::ready(answer)) }
     }
 }
 

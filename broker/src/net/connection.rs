@@ -20,8 +20,8 @@ use glommio::net::TcpStream;
 use super::frame::{FrameEnd, FrameReader, Source};
 use super::reply;
 use super::server::ServerCore;
-use super::service::{Answer, ConnectionInfo};
 use super::settings::{CloseReason, FRAMES_PER_TURN, IN_FLIGHT_REQUESTS_MAX};
+use crate::api::service::{Answer, ConnectionInfo};
 
 /// A connection's state, shared by its two halves and its server.
 pub(super) struct Connection {

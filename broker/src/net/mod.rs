@@ -3,7 +3,6 @@
 //! `boot` starts a server per core; each frame goes to the [`Service`] that `api` implements. Deliberately absent:
 //! what the bytes mean. Frames are opaque here but for their length.
 
-pub use crate::api::service;
 mod balance;
 mod connection;
 mod frame;
@@ -11,11 +10,10 @@ pub mod listener;
 mod partial;
 mod reply;
 pub mod server;
-pub mod service;
 pub mod settings;
 
+pub use crate::api::service::{Answer, ConnectionInfo, Dispatched, Reply, Service};
 pub use balance::Balance;
 pub use listener::{BindError, BoundListener, CoreListener};
 pub use server::{HandOver, Handover, Server, ServerParts};
-pub use service::{Answer, ConnectionInfo, Dispatched, Reply, Service};
 pub use settings::{CloseReason, NetSettings, NetSnapshot};

@@ -13,8 +13,8 @@ use bytes::{Buf, Bytes, BytesMut};
 use futures_lite::FutureExt;
 
 use super::connection::Connection;
-use super::service::Reply;
 use super::settings::{COALESCE_BYTES, COPY_BYTES_MAX, CloseReason};
+use crate::api::service::Reply;
 use crate::shard::budget::{Charge, Share};
 
 /// Replies that are written together.
@@ -106,7 +106,7 @@ fn poll_batch(connection: &Connection, cx: &mut Context<'_>) -> Poll<Option<Batc
                 (true, false) => Poll::Pending,
             };
         };
-        match catch_unwind(AssertUnwindSafe(|| answer.poll(cx))) {
+        match catch_unwind(AssertUnwindSafe(|| answer.as_mut().poll(cx))) {
             Ok(Poll::Ready(reply)) => batch.add(reply),
             Ok(Poll::Pending) => {
                 connection.unanswered(answer);
