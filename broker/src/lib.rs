@@ -2,6 +2,7 @@
 
 pub mod api;
 pub mod config;
+pub mod control;
 pub mod drive;
 pub mod net;
 pub mod shard;
