@@ -5,4 +5,5 @@ pub mod config;
 pub mod control;
 pub mod drive;
 pub mod net;
+pub mod metrics;
 pub mod shard;

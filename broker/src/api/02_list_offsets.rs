@@ -34,6 +34,7 @@ const NOTHING: FoundOffset = FoundOffset { timestamp_ms: -1, offset: -1, leader_
 
 async fn answer(broker: &Broker, body: ListOffsetsRequest, version: i16) -> ListOffsetsResponse {
     let image = broker.cores.image();
+    let image_version = image.version;
     let mut times: HashMap<(&str, i32), u32> = HashMap::new();
     for topic in &body.topics {
         for partition in &topic.partitions {
@@ -72,7 +73,7 @@ async fn answer(broker: &Broker, body: ListOffsetsRequest, version: i16) -> List
         if body.isolation_level == 1 { Isolation::ReadCommitted } else { Isolation::ReadUncommitted };
     let mut pending = Vec::new();
     for group in groups.0 {
-        let task = OffsetsTask { queries: group.items, isolation };
+        let task = OffsetsTask { queries: group.items, isolation, image_version };
         pending.push((group.slots, broker.cores.offsets(group.core, task).await));
     }
     for (group_slots, submitted) in pending {

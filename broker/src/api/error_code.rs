@@ -6,6 +6,7 @@
 use std::borrow::Cow;
 
 use corelog_logic::controller::{CommandError, CommandErrorKind};
+use corelog_logic::partition::producer_state::ProducerError;
 use corelog_storage::StorageError;
 use corelog_storage::batch::BatchError;
 
@@ -43,7 +44,6 @@ pub enum ErrorCode {
     InvalidProducerEpoch = 47,
     InvalidTxnState = 48,
     KafkaStorageError = 56,
-    UnknownProducerId = 59,
     FetchSessionIdNotFound = 70,
     TopicDeletionDisabled = 73,
     FencedLeaderEpoch = 74,
@@ -109,16 +109,23 @@ impl From<&ControllerError> for Refusal {
 fn error_code(error: &PartitionError) -> ErrorCode {
     match error {
         PartitionError::UnknownPartition => ErrorCode::UnknownTopicOrPartition,
-        PartitionError::NotLeader => ErrorCode::NotLeaderOrFollower,
         PartitionError::FencedLeaderEpoch { .. } => ErrorCode::FencedLeaderEpoch,
         PartitionError::UnknownLeaderEpoch { .. } => ErrorCode::UnknownLeaderEpoch,
         PartitionError::OffsetOutOfRange { .. } => ErrorCode::OffsetOutOfRange,
         PartitionError::Batch(error) => batch_code(error),
-        PartitionError::OutOfOrderSequence(_) => ErrorCode::OutOfOrderSequenceNumber,
-        PartitionError::InvalidProducerEpoch(_) => ErrorCode::InvalidProducerEpoch,
-        PartitionError::UnknownProducer(_) => ErrorCode::UnknownProducerId,
-        PartitionError::Overloaded => ErrorCode::ThrottlingQuotaExceeded,
+        PartitionError::Producer(error) => producer_code(error),
+        PartitionError::Transactional => ErrorCode::InvalidTxnState,
         PartitionError::Storage(error) => storage_code(error),
+    }
+}
+
+fn producer_code(error: &ProducerError) -> ErrorCode {
+    match error {
+        ProducerError::OutOfOrderSequence { .. } | ProducerError::NewEpochNotAtZero { .. } => {
+            ErrorCode::OutOfOrderSequenceNumber
+        }
+        ProducerError::InvalidProducerEpoch { .. } => ErrorCode::InvalidProducerEpoch,
+        ProducerError::InvalidSequence { .. } => ErrorCode::InvalidRecord,
     }
 }
 

@@ -1,3 +1,24 @@
-//! Runs the partitions of a core: what they are asked and what they answer.
+//! Runs the state machines on a core: its partitions, what is appended to them, read from them and asked of them.
+//!
+//! Called by `shard` for messages from other cores and for requests of its own connections. Stands on `logic` (decisions)
+//! and `storage` (logs). Deliberately absent: the protocol's encoding and error codes (`api`), and other cores (`shard`).
 
+mod fetch;
+mod list_offsets;
+mod partition;
+mod partitions;
+mod produce;
+mod reconcile;
 pub mod tasks;
+
+pub use fetch::{fetch, watch};
+pub use list_offsets::list_offsets;
+pub use partition::{Partition, ProducerTenant};
+pub use partitions::{Partitions, Settings};
+pub use produce::produce;
+pub use reconcile::{Assignment, Reconciler, Tenants, log_identity};
+
+/// The storage of a core, on the real disk.
+pub type Store = corelog_storage::store::Store<corelog_storage::io::glommio::GlommioIo>;
+/// A partition's log, on the real disk.
+pub type Log = corelog_storage::log::Log<corelog_storage::io::glommio::GlommioIo>;

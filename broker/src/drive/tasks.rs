@@ -6,6 +6,7 @@
 
 use bytes::{Bytes, BytesMut};
 use corelog_logic::controller::TopicId;
+use corelog_logic::partition::producer_state::ProducerError;
 use corelog_storage::StorageError;
 use corelog_storage::batch::BatchError;
 
@@ -24,9 +25,6 @@ pub enum PartitionError {
     /// The core has no such partition: it was deleted meanwhile.
     #[error("this server does not host this topic partition")]
     UnknownPartition,
-    /// Another broker leads it, or nobody.
-    #[error("this server is not the leader of this topic partition")]
-    NotLeader,
     /// The request names an older leader epoch than the partition's.
     #[error("the leader epoch in the request, {requested}, is older than the partition's, {current}")]
     FencedLeaderEpoch { requested: i32, current: i32 },
@@ -39,18 +37,12 @@ pub enum PartitionError {
     /// The batch is not one that may be stored.
     #[error(transparent)]
     Batch(#[from] BatchError),
-    /// Idempotence: the batch leaves a gap in its producer's sequence.
-    #[error("{0}")]
-    OutOfOrderSequence(String),
-    /// Idempotence: a newer epoch of this producer has written.
-    #[error("{0}")]
-    InvalidProducerEpoch(String),
-    /// Idempotence: nothing is known of a producer that claims a history.
-    #[error("{0}")]
-    UnknownProducer(String),
-    /// The partition has no room in its queues; the client may come again.
-    #[error("the broker has more to do than its memory allows; the request may be repeated")]
-    Overloaded,
+    /// The batch does not follow what its idempotent producer wrote before.
+    #[error(transparent)]
+    Producer(#[from] ProducerError),
+    /// A batch of a transaction: there are none yet.
+    #[error("transactional records are not supported by this broker yet")]
+    Transactional,
     /// The disk.
     #[error(transparent)]
     Storage(#[from] StorageError),
@@ -61,6 +53,10 @@ pub enum PartitionError {
 pub struct AppendTask {
     /// The batches; no partition occurs twice.
     pub batches: Vec<AppendBatch>,
+    /// Answer only when the batches are durable (acks=1 and all). Otherwise as soon as they are appended.
+    pub wait_durable: bool,
+    /// Version of the metadata that the request was routed with; a core that is behind waits for it.
+    pub image_version: u64,
 }
 
 /// One batch for one partition.
@@ -71,6 +67,8 @@ pub struct AppendBatch {
     /// What a client sent as records: neither validated nor known to be one batch. Exclusively owned, so that offsets
     /// can be written into it.
     pub records: BytesMut,
+    /// Size of the allocation that `records` keeps alive, in bytes: what keeping it costs.
+    pub backing_bytes: usize,
 }
 
 /// A batch is stored as durably as `corelog.flush` says.
@@ -107,6 +105,8 @@ pub struct FetchTask {
     pub at_least_one: bool,
     /// What may be seen.
     pub isolation: Isolation,
+    /// As [`AppendTask::image_version`].
+    pub image_version: u64,
 }
 
 /// Where to read in one partition.
@@ -163,6 +163,8 @@ pub struct OffsetsTask {
     pub queries: Vec<OffsetQuery>,
     /// What may be seen.
     pub isolation: Isolation,
+    /// As [`AppendTask::image_version`].
+    pub image_version: u64,
 }
 
 /// One offset to look up.

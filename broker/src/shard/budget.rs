@@ -68,6 +68,17 @@ impl Budget {
         Self { pools: Rc::new(Share::ALL.map(|share| Pool::new(share, bytes / 100 * share.percent()))) }
     }
 
+    /// Bytes charged by share, under names for metrics. The tail cache counts for itself.
+    pub fn used(&self) -> Vec<(&'static str, u64)> {
+        let shares = [
+            (Share::PartialFrames, "partial_frames"),
+            (Share::Requests, "requests"),
+            (Share::ColdReads, "cold_reads"),
+            (Share::Replies, "replies"),
+        ];
+        shares.map(|(share, name)| (name, self.pool(share).used())).to_vec()
+    }
+
     /// The pool of one share.
     pub fn pool(&self, share: Share) -> &Pool {
         &self.pools[share as usize]

@@ -6,9 +6,12 @@
 pub mod budget;
 pub mod executor;
 pub mod mailbox;
+pub mod message;
 pub mod placement;
 pub mod preflight;
+pub mod runtime;
 pub mod shutdown;
+mod view;
 
 use std::fmt;
 

@@ -36,13 +36,16 @@ type Underway = (Vec<usize>, Result<Local<Result<AppendOutcome, Gone>>, Gone>);
     reason = "the two halves of a pipelined request: dispatched, then answered"
 )]
 pub(super) fn handle(broker: &Rc<Broker>, mut request: Request) -> Read<Dispatched> {
+    let backing_bytes = request.body.len();
     let mut body = ProduceRequest::decode(request.body.split(), request.version)?;
     let broker = Rc::clone(broker);
     Ok(Dispatched::pipelined(async move {
         let mut slots: Vec<PartitionResponse> = vec![Ok(UNANSWERED); body.partitions.len()];
         let mut underway: Vec<Underway> = Vec::new();
-        for group in route(&broker, &mut body, request.version, &mut slots).0 {
-            let task = AppendTask { batches: group.items };
+        let image = broker.cores.image();
+        for group in route(&broker, &image, &mut body, (request.version, backing_bytes), &mut slots).0 {
+            let (wait_durable, image_version) = (body.acks != 0, image.version);
+            let task = AppendTask { batches: group.items, wait_durable, image_version };
             underway.push((group.slots, broker.cores.append(group.core, task).await));
         }
         let answer: Answer = Box::pin(async move {
@@ -62,16 +65,16 @@ pub(super) fn handle(broker: &Rc<Broker>, mut request: Request) -> Read<Dispatch
 const UNANSWERED: crate::drive::tasks::Appended =
     crate::drive::tasks::Appended { base_offset: -1, log_append_time_ms: -1, log_start_offset: -1 };
 
-/// Finds each batch its core, or its refusal.
+/// Finds each batch its core, or its refusal. The records lie in a frame of `backing_bytes`.
 fn route(
     broker: &Broker,
+    image: &MetadataImage,
     body: &mut ProduceRequest,
-    version: i16,
+    (version, backing_bytes): (i16, usize),
     slots: &mut [PartitionResponse],
 ) -> Groups<AppendBatch> {
-    let image = broker.cores.image();
     let topics: Vec<Result<&TopicImage, Refusal>> =
-        body.topics.iter().map(|topic| find(&image, &topic.key)).collect();
+        body.topics.iter().map(|topic| find(image, &topic.key)).collect();
     let twice = occurring_twice(body, &topics);
     let mut groups = Groups::new();
     for (slot, partition) in body.partitions.iter_mut().enumerate() {
@@ -88,7 +91,9 @@ fn route(
         };
         let checked = routed.and_then(|to| Ok((to, records(partition, version)?)));
         match checked {
-            Ok(((core, id), records)) => groups.push(core, slot, AppendBatch { partition: id, records }),
+            Ok(((core, id), records)) => {
+                groups.push(core, slot, AppendBatch { partition: id, records, backing_bytes });
+            }
             Err(refusal) => {
                 if let Some(place) = slots.get_mut(slot) {
                     *place = Err((refusal, None));

@@ -75,6 +75,8 @@ const ROUNDS_MAX: usize = 1_000;
 
 /// A fetch underway.
 struct Fetch {
+    /// Version of the metadata that the request was routed with.
+    image_version: u64,
     isolation: Isolation,
     /// Bytes worth answering for.
     bytes_min: usize,
@@ -123,7 +125,8 @@ impl Fetch {
         let isolation =
             if body.isolation_level == 1 { Isolation::ReadCommitted } else { Isolation::ReadUncommitted };
         let found = vec![0; groups.0.len()];
-        Self { isolation, bytes_min, bytes_max, slots, groups, bytes: 0, found, failed: false }
+        let image_version = image.version;
+        Self { image_version, isolation, bytes_min, bytes_max, slots, groups, bytes: 0, found, failed: false }
     }
 
     /// Reads every partition once. Cores read side by side when all they may give fits into the response; otherwise one
@@ -143,6 +146,7 @@ impl Fetch {
                 bytes_max: left,
                 at_least_one,
                 isolation: self.isolation,
+                image_version: self.image_version,
             };
             let underway = broker.cores.fetch(asked.core, task).await;
             if side_by_side {

@@ -1,0 +1,122 @@
+//! The partitions of one core, and the version of the metadata that they correspond to.
+//!
+//! `reconcile` fills it; requests look partitions up. A request that was routed with newer metadata than this core has
+//! waits here until the core has caught up, instead of being told that its partition does not exist.
+
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::future::poll_fn;
+use std::rc::Rc;
+use std::task::{Poll, Waker};
+
+use corelog_logic::controller::TopicId;
+use corelog_storage::StorageError;
+use corelog_storage::batch::RecordValidation;
+
+
+use super::Partition;
+use super::tasks::{PartitionError, PartitionId};
+
+/// What a core's partitions have in common.
+#[derive(Debug, Clone, Copy)]
+pub struct Settings {
+    /// How deep batches are validated.
+    pub record_validation: RecordValidation,
+    /// How long an idle producer is remembered, in milliseconds.
+    pub producer_id_expiration_ms: i64,
+}
+
+/// A partition, or why its log could not be opened: it is offline then, and its neighbours are not.
+type Hosted = Result<Rc<Partition>, StorageError>;
+
+/// A core's partitions by topic id and number.
+pub struct Partitions {
+    settings: Settings,
+    by_topic: RefCell<HashMap<TopicId, HashMap<i32, Hosted>>>,
+    version: Cell<u64>,
+    /// Whoever waits for newer metadata. Bounded by the requests that are under way.
+    waiting: RefCell<Vec<Waker>>,
+}
+
+impl Partitions {
+    /// None yet, at version 0.
+    pub fn new(settings: Settings) -> Rc<Self> {
+        Rc::new(Self { settings, by_topic: RefCell::default(), version: Cell::new(0), waiting: RefCell::default() })
+    }
+
+    /// What they have in common.
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// Version of the metadata that this core has taken over.
+    pub fn version(&self) -> u64 {
+        self.version.get()
+    }
+
+    /// A partition that is here now and online.
+    pub fn get(&self, id: &PartitionId) -> Option<Rc<Partition>> {
+        self.hosted(id)?.ok()
+    }
+
+    fn hosted(&self, id: &PartitionId) -> Option<Hosted> {
+        self.by_topic.borrow().get(&id.topic_id)?.get(&id.partition).cloned()
+    }
+
+    /// A partition as of `image_version`: waits until this core has taken that version over.
+    ///
+    /// # Errors
+    /// `UnknownPartition` when the partition is not here then, `Storage` when it is offline.
+    pub async fn find(
+        &self,
+        id: &PartitionId,
+        image_version: u64,
+    ) -> Result<Rc<Partition>, PartitionError> {
+        poll_fn(|cx| match self.hosted(id) {
+            Some(found) => Poll::Ready(found.map_err(PartitionError::from)),
+            None if self.version.get() >= image_version => {
+                Poll::Ready(Err(PartitionError::UnknownPartition))
+            }
+            None => {
+                self.waiting.borrow_mut().push(cx.waker().clone());
+                Poll::Pending
+            }
+        })
+        .await
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.by_topic.borrow().values().map(HashMap::len).sum()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.by_topic.borrow().is_empty()
+    }
+
+    /// The partitions that are online, in no order.
+    pub fn online(&self) -> Vec<Rc<Partition>> {
+        let by_topic = self.by_topic.borrow();
+        by_topic.values().flat_map(HashMap::values).filter_map(|hosted| hosted.clone().ok()).collect()
+    }
+
+    /// Adds a partition, or notes why it is offline.
+    pub fn insert(&self, id: PartitionId, hosted: Result<Rc<Partition>, StorageError>) {
+        self.by_topic.borrow_mut().entry(id.topic_id).or_default().insert(id.partition, hosted);
+    }
+
+    /// Takes a topic's partitions away; returns those that were online.
+    pub fn remove_topic(&self, topic_id: &TopicId) -> Vec<Rc<Partition>> {
+        let removed = self.by_topic.borrow_mut().remove(topic_id);
+        removed.into_iter().flat_map(HashMap::into_values).filter_map(Result::ok).collect()
+    }
+
+    /// Says that the partitions now correspond to `version`, and lets through who waited for it.
+    pub fn caught_up(&self, version: u64) {
+        self.version.set(version);
+        for waker in self.waiting.take() {
+            waker.wake();
+        }
+    }
+}

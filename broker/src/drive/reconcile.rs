@@ -1,0 +1,147 @@
+//! Makes this core's partitions what the newest metadata says: opens, creates, updates and deletes logs.
+//!
+//! Called by `shard`, which knows which partitions belong to this core, once for each version of the metadata and in
+//! order. Deliberately absent: deciding anything; a log that cannot be opened is offline and says why.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::rc::Rc;
+
+use corelog_logic::controller::TopicId;
+use corelog_storage::log::{LogConfig, LogIdentity, SharedTenant};
+use corelog_storage::types::LogId;
+use futures_util::stream::{self, StreamExt};
+
+use super::tasks::PartitionId;
+use super::{Partition, Partitions, ProducerTenant, Store};
+use crate::config::TopicConfig;
+
+/// Logs that are created at the same time, so that their flushes share the disk.
+const CREATIONS_MAX: usize = 64;
+
+/// A partition that this core owns according to the metadata.
+#[derive(Debug, Clone)]
+pub struct Assignment {
+    pub id: PartitionId,
+    pub topic: String,
+    pub log_id: u64,
+    pub leader_epoch: i32,
+    pub config: TopicConfig,
+}
+
+/// The identity of a partition's log as storage knows it.
+pub fn log_identity(topic: &str, id: &PartitionId, log_id: u64) -> LogIdentity {
+    LogIdentity {
+        log_id: LogId(log_id),
+        topic_id: id.topic_id.0,
+        topic: topic.to_owned(),
+        partition: id.partition,
+    }
+}
+
+/// The settings of a partition's log.
+pub(super) fn log_config(config: &TopicConfig) -> LogConfig {
+    LogConfig {
+        segment_bytes: u32::try_from(config.segment_bytes).unwrap_or(u32::MAX / 2),
+        segment_ms: i64::try_from(config.segment_ms).unwrap_or(i64::MAX),
+    }
+}
+
+/// The producer states of logs whose partitions are not made yet.
+#[derive(Debug, Default)]
+pub struct Tenants {
+    by_log: RefCell<HashMap<LogId, Rc<RefCell<ProducerTenant>>>>,
+}
+
+impl Tenants {
+    /// A fresh tenant for a log that the store opens; the partition made later finds it.
+    pub fn lend(&self, log_id: LogId) -> SharedTenant {
+        self.by_log.borrow_mut().entry(log_id).or_default().clone()
+    }
+
+    fn take(&self, log_id: LogId) -> Rc<RefCell<ProducerTenant>> {
+        self.by_log.borrow_mut().remove(&log_id).unwrap_or_default()
+    }
+}
+
+/// A core's store and its partitions, kept in step with the metadata.
+pub struct Reconciler {
+    store: Rc<Store>,
+    partitions: Rc<Partitions>,
+    tenants: Tenants,
+    dirs: Vec<PathBuf>,
+}
+
+impl Reconciler {
+    /// For a store that was opened in `dirs` with `tenants`.
+    pub fn new(store: Rc<Store>, partitions: Rc<Partitions>, tenants: Tenants, dirs: Vec<PathBuf>) -> Self {
+        Self { store, partitions, tenants, dirs }
+    }
+
+    /// The core's store.
+    pub fn store(&self) -> &Rc<Store> {
+        &self.store
+    }
+
+    /// The core's partitions.
+    pub fn partitions(&self) -> &Rc<Partitions> {
+        &self.partitions
+    }
+
+    /// Takes a version over: removes topics, then opens or updates what is assigned. Every partition of the version is
+    /// there, online or offline, when this returns.
+    pub async fn apply(&self, assigned: Vec<Assignment>, removed: &[TopicId], version: u64) {
+        for topic_id in removed {
+            for partition in self.partitions.remove_topic(topic_id) {
+                let identity = partition.log().identity();
+                if let Err(error) = self.store.delete_log(identity.log_id).await {
+                    tracing::error!("{} could not be deleted: {error}", identity.dir_name());
+                }
+            }
+        }
+        let mut missing = Vec::new();
+        for assignment in assigned {
+            match self.partitions.get(&assignment.id) {
+                Some(partition) => partition.update(assignment.leader_epoch, assignment.config),
+                None => missing.push(assignment),
+            }
+        }
+        let mut directories = self.logs_per_directory();
+        let opened = missing.into_iter().map(|assignment| {
+            let dir_index = least(&directories);
+            if let Some(count) = directories.get_mut(dir_index) {
+                *count += 1;
+            }
+            self.open(assignment, dir_index)
+        });
+        stream::iter(opened.collect::<Vec<_>>()).buffer_unordered(CREATIONS_MAX).collect::<Vec<()>>().await;
+        self.partitions.caught_up(version);
+    }
+
+    async fn open(&self, assignment: Assignment, dir_index: usize) {
+        let Assignment { id, topic, log_id, leader_epoch, config } = assignment;
+        let identity = log_identity(&topic, &id, log_id);
+        let producers = self.tenants.take(identity.log_id);
+        let log = match self.store.log(identity.log_id) {
+            Some(log) => Ok(log),
+            None => self.store.create_log(identity, dir_index, log_config(&config), producers.clone()).await,
+        };
+        if let Err(error) = &log {
+            tracing::error!("{topic}-{} is offline: {error}", id.partition);
+        }
+        let hosted = log.map(|log| Rc::new(Partition::new(log, producers, leader_epoch, config)));
+        self.partitions.insert(id, hosted);
+    }
+
+    fn logs_per_directory(&self) -> Vec<usize> {
+        let logs = self.store.logs();
+        let in_dir = |dir: &PathBuf| logs.iter().filter(|log| log.path().parent() == Some(dir)).count();
+        self.dirs.iter().map(in_dir).collect()
+    }
+}
+
+/// The directory with the fewest logs, as Kafka chooses.
+fn least(counts: &[usize]) -> usize {
+    counts.iter().enumerate().min_by_key(|(_, count)| **count).map_or(0, |(index, _)| index)
+}

@@ -1,0 +1,200 @@
+//! Renders the counters of all cores as OpenMetrics text, which Prometheus reads.
+
+use std::fmt;
+
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, MetricEncoder, NoLabelSet, text};
+use prometheus_client::metrics::MetricType;
+use prometheus_client::registry::Registry;
+
+use super::core_stats::CoreStats;
+use super::latency::Latency;
+
+/// The text's content type.
+pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+/// Everything that one scrape shows.
+#[derive(Debug, Clone, Default)]
+pub struct NodeStats {
+    pub cores: Vec<CoreStats>,
+    /// Times a core that stood still with work to do was woken, by core.
+    pub watchdog_wakes: Vec<u64>,
+    /// Version of the committed metadata.
+    pub metadata_version: u64,
+}
+
+/// The scrape's text. `api_name` names an API key.
+///
+/// # Errors
+/// Never in practice: writing to a string does not fail.
+pub fn render(stats: NodeStats, api_name: fn(i16) -> String) -> Result<String, fmt::Error> {
+    let mut registry = Registry::with_prefix("corelog");
+    registry.register_collector(Box::new(Scrape { stats, api_name }));
+    let mut out = String::new();
+    text::encode(&mut out, &registry)?;
+    Ok(out)
+}
+
+struct Scrape {
+    stats: NodeStats,
+    api_name: fn(i16) -> String,
+}
+
+impl fmt::Debug for Scrape {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Scrape").field("cores", &self.stats.cores.len()).finish_non_exhaustive()
+    }
+}
+
+impl Collector for Scrape {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        self.requests(&mut encoder)?;
+        self.journals(&mut encoder)?;
+        self.per_core(&mut encoder)?;
+        self.memory(&mut encoder)?;
+        family(&mut encoder, "watchdog_wakes", "Cores woken that stood still with work to do", MetricType::Counter, |metric| {
+            for (core, wakes) in self.stats.watchdog_wakes.iter().enumerate() {
+                count(metric, &[("core", core.to_string())], *wakes)?;
+            }
+            Ok(())
+        })?;
+        family(&mut encoder, "metadata_version", "Version of the committed metadata", MetricType::Gauge, |metric| {
+            metric.encode_gauge(&(self.stats.metadata_version as i64))
+        })
+    }
+}
+
+impl Scrape {
+    fn requests(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let of_all = |metric: &mut MetricEncoder<'_>, value: fn(&super::RequestStats) -> u64| {
+            for core in &self.stats.cores {
+                for (key, stats) in &core.requests {
+                    let labels = [("api", (self.api_name)(*key)), ("core", core.core.to_string())];
+                    count(metric, &labels, value(stats))?;
+                }
+            }
+            Ok(())
+        };
+        family(encoder, "requests", "Requests answered", MetricType::Counter, |metric| {
+            of_all(metric, |stats| stats.requests)
+        })?;
+        family(encoder, "request_bytes", "Bytes of requests", MetricType::Counter, |metric| {
+            of_all(metric, |stats| stats.request_bytes)
+        })?;
+        family(encoder, "response_bytes", "Bytes of responses", MetricType::Counter, |metric| {
+            of_all(metric, |stats| stats.response_bytes)
+        })?;
+        let help = "From the complete request to the complete reply";
+        family(encoder, "request_seconds", help, MetricType::Histogram, |metric| {
+            for core in &self.stats.cores {
+                for (key, stats) in &core.requests {
+                    let labels = [("api", (self.api_name)(*key)), ("core", core.core.to_string())];
+                    histogram(metric, &labels, &stats.latency)?;
+                }
+            }
+            Ok(())
+        })
+    }
+
+    fn journals(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let journal = |metric: &mut MetricEncoder<'_>, value: fn(&corelog_storage::journal::JournalStats) -> u64| {
+            for core in &self.stats.cores {
+                for (dir, stats) in core.store.journals.iter().enumerate() {
+                    let labels = [("core", core.core.to_string()), ("dir", dir.to_string())];
+                    count(metric, &labels, value(stats))?;
+                }
+            }
+            Ok(())
+        };
+        family(encoder, "journal_commits", "Group commits written", MetricType::Counter, |metric| {
+            journal(metric, |stats| stats.commits)
+        })?;
+        family(encoder, "journal_entries", "Entries in group commits", MetricType::Counter, |metric| {
+            journal(metric, |stats| stats.entries)
+        })?;
+        family(encoder, "journal_bytes", "Bytes written to journals", MetricType::Counter, |metric| {
+            journal(metric, |stats| stats.bytes)
+        })?;
+        family(encoder, "journal_flush_seconds", "How long flushes took", MetricType::Histogram, |metric| {
+            for core in &self.stats.cores {
+                histogram(metric, &[("core", core.core.to_string())], &core.flush)?;
+            }
+            Ok(())
+        })
+    }
+
+    fn per_core(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        type Value = fn(&CoreStats) -> u64;
+        let rows: [(&str, &str, MetricType, Value); 10] = [
+            ("connections", "Open connections", MetricType::Gauge, |core| core.network.connections),
+            ("connections_accepted", "Connections accepted", MetricType::Counter, |core| {
+                core.network.connections_accepted
+            }),
+            ("connections_handed_over", "Connections handed to another core", MetricType::Counter, |core| {
+                core.network.connections_handed_over
+            }),
+            ("received_bytes", "Bytes received", MetricType::Counter, |core| core.network.received_bytes),
+            ("sent_bytes", "Bytes sent", MetricType::Counter, |core| core.network.sent_bytes),
+            ("partitions", "Partitions owned", MetricType::Gauge, |core| core.partitions),
+            ("cross_core_requests", "Requests to other cores", MetricType::Counter, |core| {
+                core.cross_core_requests
+            }),
+            ("cross_core_waits", "Requests to other cores that waited for a credit", MetricType::Counter, |core| {
+                core.cross_core_waits
+            }),
+            ("dirty_bytes", "Bytes that are in the journal only", MetricType::Gauge, |core| core.store.dirty_bytes),
+            ("open_segment_files", "Segment files open", MetricType::Gauge, |core| core.store.open_files as u64),
+        ];
+        for (name, help, kind, value) in rows {
+            family(encoder, name, help, kind, |metric| {
+                for core in &self.stats.cores {
+                    let labels = [("core", core.core.to_string())];
+                    match kind {
+                        MetricType::Gauge => gauge(metric, &labels, value(core))?,
+                        _ => count(metric, &labels, value(core))?,
+                    }
+                }
+                Ok(())
+            })?;
+        }
+        Ok(())
+    }
+
+    fn memory(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        family(encoder, "memory_bytes", "Memory charged to the budget", MetricType::Gauge, |metric| {
+            for core in &self.stats.cores {
+                let tail = [("tail_cache", core.store.tail_cache_bytes as u64)];
+                for (share, bytes) in core.memory_bytes.iter().chain(&tail) {
+                    gauge(metric, &[("core", core.core.to_string()), ("share", (*share).to_owned())], *bytes)?;
+                }
+            }
+            Ok(())
+        })
+    }
+}
+
+fn family(
+    encoder: &mut DescriptorEncoder<'_>,
+    name: &str,
+    help: &str,
+    kind: MetricType,
+    fill: impl FnOnce(&mut MetricEncoder<'_>) -> fmt::Result,
+) -> fmt::Result {
+    fill(&mut encoder.encode_descriptor(name, help, None, kind)?)
+}
+
+type Labels<'a> = [(&'a str, String)];
+
+fn count(metric: &mut MetricEncoder<'_>, labels: &Labels<'_>, value: u64) -> fmt::Result {
+    metric.encode_family(&labels)?.encode_counter::<NoLabelSet, _, u64>(&value, None)
+}
+
+fn gauge(metric: &mut MetricEncoder<'_>, labels: &Labels<'_>, value: u64) -> fmt::Result {
+    metric.encode_family(&labels)?.encode_gauge(&i64::try_from(value).unwrap_or(i64::MAX))
+}
+
+fn histogram(metric: &mut MetricEncoder<'_>, labels: &Labels<'_>, latency: &Latency) -> fmt::Result {
+    let buckets: Vec<(f64, u64)> = latency.buckets().collect();
+    let sum = latency.sum_us() as f64 / 1e6;
+    metric.encode_family(&labels)?.encode_histogram::<NoLabelSet>(sum, latency.count(), &buckets, None)
+}

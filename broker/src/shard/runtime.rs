@@ -1,0 +1,197 @@
+//! One data core at work: answers what other cores ask, asks them, and keeps its view of the metadata.
+//!
+//! Made by boot on the core's own executor; `api` asks it for everything that a partition must do. Deliberately absent: what a
+//! request means on the wire (`api`), sockets (`net`), and what is done to a partition (`drive`).
+
+use std::cell::RefCell;
+use std::future::{Future, poll_fn};
+use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use corelog_logic::controller::MetadataImage;
+
+use super::Core;
+use super::budget::Budget;
+use super::mailbox::{Gone, Incoming, PendingReply};
+use super::message::{Answer, Endpoint, Handover, Published, Query};
+use super::view::View;
+use crate::config::Given;
+use crate::drive::tasks::PartitionId;
+use crate::drive::{self, Reconciler};
+use crate::metrics::{CoreMetrics, CoreStats, NetworkStats};
+
+/// A core's runtime. Shared by everything on the core.
+pub struct Shard {
+    endpoint: Endpoint,
+    reconciler: Reconciler,
+    view: RefCell<View>,
+    /// Versions of the metadata are taken over one after the other.
+    applying: glommio::sync::Semaphore,
+    given: Given,
+    budget: Budget,
+    metrics: Rc<CoreMetrics>,
+    network: RefCell<Box<dyn Fn() -> NetworkStats>>,
+}
+
+impl Shard {
+    /// A core that has opened its store and knows no metadata yet. `given` supplies topics' defaults.
+    pub fn new(
+        endpoint: Endpoint,
+        cores: u16,
+        reconciler: Reconciler,
+        given: Given,
+        budget: Budget,
+        metrics: Rc<CoreMetrics>,
+    ) -> Rc<Self> {
+        Rc::new(Self {
+            view: RefCell::new(View::new(endpoint.core(), cores)),
+            endpoint,
+            reconciler,
+            applying: glommio::sync::Semaphore::new(1),
+            given,
+            budget,
+            metrics,
+            network: RefCell::new(Box::new(NetworkStats::default)),
+        })
+    }
+
+    /// This core.
+    pub fn core(&self) -> Core {
+        self.endpoint.core()
+    }
+
+    /// The newest metadata that this core has taken over.
+    pub fn image(&self) -> Arc<MetadataImage> {
+        self.view.borrow().image().clone()
+    }
+
+    /// The core that owns a partition, as far as this core knows.
+    pub fn core_of(&self, partition: &PartitionId) -> Option<Core> {
+        self.view.borrow().core_of(partition)
+    }
+
+    /// This core's memory.
+    pub fn budget(&self) -> &Budget {
+        &self.budget
+    }
+
+    /// This core's counters.
+    pub fn metrics(&self) -> &CoreMetrics {
+        &self.metrics
+    }
+
+    /// Says where the figures of this core's connections come from.
+    pub fn set_network_stats(&self, network: impl Fn() -> NetworkStats + 'static) {
+        *self.network.borrow_mut() = Box::new(network);
+    }
+
+    /// Sends a request to a core, which may be this one. When this resolves, the request's order at that core is fixed: it comes
+    /// after everything this core sent there before. The outcome is what the returned future resolves to.
+    ///
+    /// # Errors
+    /// [`Gone`] when the other core is stopping.
+    pub async fn submit(self: &Rc<Self>, to: Core, query: Query) -> Result<Pending, Gone> {
+        if to != self.core() {
+            return Ok(Pending::Remote(self.endpoint.submit(to, query).await?));
+        }
+        let mut answering = self.clone().answer(query);
+        match poll_fn(|cx| Poll::Ready(answering.as_mut().poll(cx))).await {
+            Poll::Ready(answer) => Ok(Pending::Ready(Some(answer))),
+            // What has begun must go on whether or not its turn to be answered has come: others may be waiting behind it.
+            Poll::Pending => Ok(Pending::Local(glommio::spawn_local(answering))),
+        }
+    }
+
+    /// Serves the other cores for ever; `take` gets the connections that are handed over. Run by one task of the core.
+    pub async fn serve(self: Rc<Self>, mut take: impl FnMut(Handover)) {
+        let endpoint = self.endpoint.clone();
+        let handle = |incoming: Incoming<Query, Answer, Handover>| match incoming {
+            Incoming::Request { query, reply, .. } => {
+                let answering = self.clone().answer(query);
+                glommio::spawn_local(async move { reply.send(answering.await) }).detach();
+            }
+            Incoming::Notice(handover) => take(handover),
+        };
+        endpoint.serve(handle).await;
+    }
+
+    /// Hands a connection to another core. Hands it back when that core's inbox is full or closed.
+    ///
+    /// # Errors
+    /// The handover that was not taken.
+    pub fn hand_over(&self, to: Core, handover: Handover) -> Result<(), Handover> {
+        self.endpoint.notify(to, handover).map_err(|refused| refused.0)
+    }
+
+    fn answer(self: Rc<Self>, query: Query) -> Pin<Box<dyn Future<Output = Answer>>> {
+        let partitions = self.reconciler.partitions().clone();
+        match query {
+            Query::Append(task) => Box::pin(async move { Answer::Append(drive::produce(partitions, task).await) }),
+            Query::Fetch(task) => Box::pin(async move { Answer::Fetch(drive::fetch(partitions, task).await) }),
+            Query::Watch(task) => Box::pin(async move {
+                drive::watch(partitions, task).await;
+                Answer::Watched
+            }),
+            Query::Offsets(task) => {
+                Box::pin(async move { Answer::Offsets(drive::list_offsets(partitions, task).await) })
+            }
+            Query::Apply(published) => Box::pin(async move { Answer::Applied(self.apply(published).await) }),
+            Query::Stats => Box::pin(async move { Answer::Stats(Box::new(self.stats())) }),
+            Query::Stop => Box::pin(async move { Answer::Stopped(self.reconciler.store().close().await) }),
+        }
+    }
+
+    /// Takes a version of the metadata over: first the logs, then the view that requests are routed with.
+    pub async fn apply(&self, published: Published) -> u64 {
+        // Never closed, so never an error; in the order of the calls, for the semaphore is fair.
+        let _turn = self.applying.acquire_permit(1).await;
+        let version = published.image.version;
+        let change = self.view.borrow_mut().plan(&published, &self.given);
+        self.reconciler.apply(change.assigned, &change.removed, version).await;
+        self.view.borrow_mut().show(published.image);
+        version
+    }
+
+    /// What this core has done so far.
+    pub fn stats(&self) -> CoreStats {
+        let mailbox = self.endpoint.counters();
+        CoreStats {
+            core: self.core().0,
+            requests: self.metrics.requests(),
+            flush: self.metrics.flushes(),
+            network: (self.network.borrow())(),
+            store: self.reconciler.store().stats(),
+            partitions: self.reconciler.partitions().len() as u64,
+            cross_core_requests: mailbox.requests_sent,
+            cross_core_waits: mailbox.credit_waits,
+            memory_bytes: self.budget.used(),
+        }
+    }
+}
+
+/// The outcome of a request that was sent.
+pub enum Pending {
+    /// It is there already.
+    Ready(Option<Answer>),
+    /// This core is at it. Dropping it gives the request up where it has not taken effect.
+    Local(glommio::Task<Answer>),
+    /// Another core is at it. Dropping it drops the answer, not the request.
+    Remote(PendingReply<Query, Answer, Handover>),
+}
+
+impl Future for Pending {
+    type Output = Result<Answer, Gone>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        match &mut *self {
+            Self::Ready(answer) => match answer.take() {
+                Some(answer) => Poll::Ready(Ok(answer)),
+                None => Poll::Pending,
+            },
+            Self::Local(task) => Pin::new(task).poll(cx).map(Ok),
+            Self::Remote(reply) => Pin::new(reply).poll(cx),
+        }
+    }
+}

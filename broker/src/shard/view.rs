@@ -1,0 +1,107 @@
+//! What a core knows of the metadata: the newest image it has taken over, and which core owns which partition.
+//!
+//! Pure. Every core places the same partitions in the same order, and so comes to the same table without asking anybody.
+//! Deliberately absent: opening logs (`drive`), which happens before a new view is shown.
+
+use std::sync::Arc;
+
+use corelog_logic::controller::{ConfigResource, MetadataImage, ResourceKind, TopicId, TopicImage};
+
+use super::Core;
+use super::message::Published;
+use super::placement::Placement;
+use crate::config::{Given, TopicConfig};
+use crate::drive::Assignment;
+use crate::drive::tasks::PartitionId;
+
+/// A core's view of the metadata.
+#[derive(Debug)]
+pub struct View {
+    core: Core,
+    image: Arc<MetadataImage>,
+    placement: Placement,
+}
+
+/// What a new version means for one core.
+#[derive(Debug, Default)]
+pub struct Change {
+    /// Partitions of this core that are new or may have changed.
+    pub assigned: Vec<Assignment>,
+    /// Topics that are gone.
+    pub removed: Vec<TopicId>,
+}
+
+impl View {
+    /// The view of a core that knows nothing yet.
+    pub fn new(core: Core, cores: u16) -> Self {
+        Self { core, image: Arc::default(), placement: Placement::new(cores) }
+    }
+
+    /// The newest image.
+    pub fn image(&self) -> &Arc<MetadataImage> {
+        &self.image
+    }
+
+    /// The core that owns a partition.
+    pub fn core_of(&self, id: &PartitionId) -> Option<Core> {
+        self.placement.core_of(id.topic_id.0, id.partition)
+    }
+
+    /// Shows a version whose logs are open.
+    pub fn show(&mut self, image: Arc<MetadataImage>) {
+        self.image = image;
+    }
+
+    /// Places the partitions of the version after the shown one, and says what it means for this core. `given` supplies
+    /// topics' defaults. Versions are planned and shown in turn.
+    pub fn plan(&mut self, published: &Published, given: &Given) -> Change {
+        let Published { image, delta } = published;
+        let mut change = Change::default();
+        if delta.whole {
+            let gone: Vec<TopicImage> =
+                self.image.topics().filter(|topic| image.topic(&topic.id).is_none()).cloned().collect();
+            for topic in &gone {
+                self.remove(topic, &mut change);
+            }
+            for topic in image.topics() {
+                self.assign(topic, image, given, &mut change);
+            }
+        } else {
+            for topic in delta.topics_removed.values() {
+                self.remove(topic, &mut change);
+            }
+            let reconfigured = delta.configs_changed.iter().filter_map(|resource| match resource.kind {
+                ResourceKind::Topic => image.topic_by_name(&resource.name),
+                _ => None,
+            });
+            let changed = delta.topics_changed.iter().filter_map(|topic_id| image.topic(topic_id));
+            for topic in changed.chain(reconfigured) {
+                self.assign(topic, image, given, &mut change);
+            }
+        }
+        change
+    }
+
+    fn remove(&mut self, topic: &TopicImage, change: &mut Change) {
+        for partition in 0..topic.partitions.len() as i32 {
+            self.placement.remove(topic.id.0, partition);
+        }
+        change.removed.push(topic.id);
+    }
+
+    fn assign(&mut self, topic: &TopicImage, image: &MetadataImage, given: &Given, change: &mut Change) {
+        let resource = ConfigResource::topic(&*topic.name);
+        let config = TopicConfig::resolve(|name| image.config(&resource, name), given);
+        for (partition, state) in (0_i32..).zip(&topic.partitions) {
+            if self.placement.place(topic.id.0, partition) == self.core {
+                change.assigned.push(Assignment {
+                    id: PartitionId { topic_id: topic.id, partition },
+                    topic: topic.name.to_string(),
+                    log_id: state.log_id,
+                    leader_epoch: state.leader_epoch,
+                    config,
+                });
+            }
+        }
+    }
+}
