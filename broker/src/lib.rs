@@ -4,6 +4,6 @@ pub mod api;
 pub mod config;
 pub mod control;
 pub mod drive;
-pub mod net;
 pub mod metrics;
+pub mod net;
 pub mod shard;

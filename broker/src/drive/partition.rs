@@ -110,7 +110,9 @@ impl Tenant for ProducerTenant {
         // version: without it duplicates of before the restart could be appended, and that must not pass in silence.
         match ProducerState::restore(snapshot) {
             Ok(state) => self.state = state,
-            Err(error) => tracing::error!("producer state of a partition cannot be read and is forgotten: {error}"),
+            Err(error) => {
+                tracing::error!("producer state of a partition cannot be read and is forgotten: {error}")
+            }
         }
     }
 

@@ -13,7 +13,6 @@ use corelog_logic::controller::TopicId;
 use corelog_storage::StorageError;
 use corelog_storage::batch::RecordValidation;
 
-
 use super::Partition;
 use super::tasks::{PartitionError, PartitionId};
 
@@ -41,7 +40,12 @@ pub struct Partitions {
 impl Partitions {
     /// None yet, at version 0.
     pub fn new(settings: Settings) -> Rc<Self> {
-        Rc::new(Self { settings, by_topic: RefCell::default(), version: Cell::new(0), waiting: RefCell::default() })
+        Rc::new(Self {
+            settings,
+            by_topic: RefCell::default(),
+            version: Cell::new(0),
+            waiting: RefCell::default(),
+        })
     }
 
     /// What they have in common.
@@ -67,16 +71,10 @@ impl Partitions {
     ///
     /// # Errors
     /// `UnknownPartition` when the partition is not here then, `Storage` when it is offline.
-    pub async fn find(
-        &self,
-        id: &PartitionId,
-        image_version: u64,
-    ) -> Result<Rc<Partition>, PartitionError> {
+    pub async fn find(&self, id: &PartitionId, image_version: u64) -> Result<Rc<Partition>, PartitionError> {
         poll_fn(|cx| match self.hosted(id) {
             Some(found) => Poll::Ready(found.map_err(PartitionError::from)),
-            None if self.version.get() >= image_version => {
-                Poll::Ready(Err(PartitionError::UnknownPartition))
-            }
+            None if self.version.get() >= image_version => Poll::Ready(Err(PartitionError::UnknownPartition)),
             None => {
                 self.waiting.borrow_mut().push(cx.waker().clone());
                 Poll::Pending

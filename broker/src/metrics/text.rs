@@ -52,15 +52,25 @@ impl Collector for Scrape {
         self.journals(&mut encoder)?;
         self.per_core(&mut encoder)?;
         self.memory(&mut encoder)?;
-        family(&mut encoder, "watchdog_wakes", "Cores woken that stood still with work to do", MetricType::Counter, |metric| {
-            for (core, wakes) in self.stats.watchdog_wakes.iter().enumerate() {
-                count(metric, &[("core", core.to_string())], *wakes)?;
-            }
-            Ok(())
-        })?;
-        family(&mut encoder, "metadata_version", "Version of the committed metadata", MetricType::Gauge, |metric| {
-            metric.encode_gauge(&(self.stats.metadata_version as i64))
-        })
+        family(
+            &mut encoder,
+            "watchdog_wakes",
+            "Cores woken that stood still with work to do",
+            MetricType::Counter,
+            |metric| {
+                for (core, wakes) in self.stats.watchdog_wakes.iter().enumerate() {
+                    count(metric, &[("core", core.to_string())], *wakes)?;
+                }
+                Ok(())
+            },
+        )?;
+        family(
+            &mut encoder,
+            "metadata_version",
+            "Version of the committed metadata",
+            MetricType::Gauge,
+            |metric| metric.encode_gauge(&(self.stats.metadata_version as i64)),
+        )
     }
 }
 
@@ -97,7 +107,8 @@ impl Scrape {
     }
 
     fn journals(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
-        let journal = |metric: &mut MetricEncoder<'_>, value: fn(&corelog_storage::journal::JournalStats) -> u64| {
+        let journal = |metric: &mut MetricEncoder<'_>,
+                       value: fn(&corelog_storage::journal::JournalStats) -> u64| {
             for core in &self.stats.cores {
                 for (dir, stats) in core.store.journals.iter().enumerate() {
                     let labels = [("core", core.core.to_string()), ("dir", dir.to_string())];
@@ -139,11 +150,18 @@ impl Scrape {
             ("cross_core_requests", "Requests to other cores", MetricType::Counter, |core| {
                 core.cross_core_requests
             }),
-            ("cross_core_waits", "Requests to other cores that waited for a credit", MetricType::Counter, |core| {
-                core.cross_core_waits
+            (
+                "cross_core_waits",
+                "Requests to other cores that waited for a credit",
+                MetricType::Counter,
+                |core| core.cross_core_waits,
+            ),
+            ("dirty_bytes", "Bytes that are in the journal only", MetricType::Gauge, |core| {
+                core.store.dirty_bytes
             }),
-            ("dirty_bytes", "Bytes that are in the journal only", MetricType::Gauge, |core| core.store.dirty_bytes),
-            ("open_segment_files", "Segment files open", MetricType::Gauge, |core| core.store.open_files as u64),
+            ("open_segment_files", "Segment files open", MetricType::Gauge, |core| {
+                core.store.open_files as u64
+            }),
         ];
         for (name, help, kind, value) in rows {
             family(encoder, name, help, kind, |metric| {
@@ -165,7 +183,11 @@ impl Scrape {
             for core in &self.stats.cores {
                 let tail = [("tail_cache", core.store.tail_cache_bytes as u64)];
                 for (share, bytes) in core.memory_bytes.iter().chain(&tail) {
-                    gauge(metric, &[("core", core.core.to_string()), ("share", (*share).to_owned())], *bytes)?;
+                    gauge(
+                        metric,
+                        &[("core", core.core.to_string()), ("share", (*share).to_owned())],
+                        *bytes,
+                    )?;
                 }
             }
             Ok(())

@@ -128,8 +128,12 @@ impl Shard {
     fn answer(self: Rc<Self>, query: Query) -> Pin<Box<dyn Future<Output = Answer>>> {
         let partitions = self.reconciler.partitions().clone();
         match query {
-            Query::Append(task) => Box::pin(async move { Answer::Append(drive::produce(partitions, task).await) }),
-            Query::Fetch(task) => Box::pin(async move { Answer::Fetch(drive::fetch(partitions, task).await) }),
+            Query::Append(task) => {
+                Box::pin(async move { Answer::Append(drive::produce(partitions, task).await) })
+            }
+            Query::Fetch(task) => {
+                Box::pin(async move { Answer::Fetch(drive::fetch(partitions, task).await) })
+            }
             Query::Watch(task) => Box::pin(async move {
                 drive::watch(partitions, task).await;
                 Answer::Watched
