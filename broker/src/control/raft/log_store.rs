@@ -211,16 +211,11 @@ impl Inner {
         if std::mem::take(&mut self.fail_next_write) {
             return Err(ControlError::io("write", &self.dir, std::io::Error::other("planted by a test")));
         }
-        let encoded = encode_entries(&entries);
-        if encoded.len() > FRAME_BYTES_MAX {
-            let why = format!("a group of {} bytes exceeds the limit of {FRAME_BYTES_MAX}", encoded.len());
-            return Err(ControlError::io("append to", &self.dir, std::io::Error::other(why)));
-        }
         if self.files.last().is_none_or(|file| file.chain.position() >= FILE_BYTES) {
-            self.files.push(self.create(first, &[])?);
-        }
-        if let Some(file) = self.files.last_mut() {
-            let (bytes, mark, next) = file.chain.frame(&encoded);
+            // The rename is what makes these durable.
+            self.files.push(self.create(first, &entries)?);
+        } else if let Some(file) = self.files.last_mut() {
+            let (bytes, mark, next) = file.chain.frame(&encode(&self.dir, &entries)?);
             write(&file.file, &file.path, &bytes, file.chain.position())?;
             write(&file.file, &file.path, &mark, next.position() - mark.len() as u64)?;
             file.chain = next;
@@ -234,7 +229,7 @@ impl Inner {
         let (header, mut chain) = frame::file_header(first_index, rand::random());
         let mut bytes = header.to_vec();
         if !entries.is_empty() {
-            let (frame, mark, next) = chain.frame(&encode_entries(entries));
+            let (frame, mark, next) = chain.frame(&encode(&self.dir, entries)?);
             bytes.extend_from_slice(&frame);
             bytes.extend_from_slice(&mark);
             chain = next;
@@ -299,6 +294,16 @@ impl Inner {
         self.state = state;
         Ok(())
     }
+}
+
+/// The content of a frame, if it is not too large for one.
+fn encode(dir: &Path, entries: &[Entry]) -> Result<Vec<u8>> {
+    let encoded = encode_entries(entries);
+    if encoded.len() > FRAME_BYTES_MAX {
+        let why = format!("a group of {} bytes exceeds the limit of {FRAME_BYTES_MAX}", encoded.len());
+        return Err(ControlError::io("append to the metadata log in", dir, std::io::Error::other(why)));
+    }
+    Ok(encoded)
 }
 
 /// Writes and flushes.
