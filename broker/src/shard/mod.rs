@@ -12,6 +12,7 @@ pub mod preflight;
 pub mod runtime;
 pub mod shutdown;
 mod view;
+pub mod watchdog;
 
 use std::fmt;
 

@@ -429,24 +429,3 @@ fn a_drain_does_not_wait_for_ever() {
     broker.shutdown.request();
     assert!(is_closed(&mut waiting));
 }
-
-fn resident_bytes() -> u64 {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap();
-    let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
-    line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() * 1024
-}
-
-#[test]
-fn a_thousand_idle_connections_cost_little() {
-    let broker = Broker::one_core();
-    let mut first = broker.connect();
-    assert_eq!(ask(&mut first, b"B1"), b"B1");
-    let before = resident_bytes();
-    let mut clients: Vec<_> = (0..1_000).map(|_| broker.connect()).collect();
-    for client in &mut clients {
-        assert_eq!(ask(client, &[b'B'; 2_000]).len(), 2_000);
-    }
-    let each = resident_bytes().saturating_sub(before) / 1_000;
-    println!("{each} bytes per idle connection");
-    assert!(each < 16 * 1024, "{each} bytes per idle connection");
-}
