@@ -5,6 +5,7 @@
 
 pub mod broker;
 mod config_entries;
+pub mod cores;
 pub mod dispatch;
 pub mod error_code;
 mod grouping;
@@ -66,3 +67,8 @@ pub(crate) const APIS: &[Api] = &[
     Api { key: 32, advertised_min: None, handle: describe_configs::handle },
     Api { key: 60, advertised_min: None, handle: describe_cluster::handle },
 ];
+
+/// The name of an API, as Kafka writes it; for metrics.
+pub fn name_of(key: i16) -> String {
+    shape::Shape::of(key).map_or_else(|| format!("api_{key}"), |shape| shape.name.to_owned())
+}

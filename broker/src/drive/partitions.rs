@@ -14,6 +14,7 @@ use corelog_storage::StorageError;
 use corelog_storage::batch::RecordValidation;
 
 use super::Partition;
+use super::partition::now_ms;
 use super::tasks::{PartitionError, PartitionId};
 
 /// What a core's partitions have in common.
@@ -97,6 +98,14 @@ impl Partitions {
     pub fn online(&self) -> Vec<Rc<Partition>> {
         let by_topic = self.by_topic.borrow();
         by_topic.values().flat_map(HashMap::values).filter_map(|hosted| hosted.clone().ok()).collect()
+    }
+
+    /// Forgets producers that have been idle for too long (`producer.id.expiration.ms`).
+    pub fn expire_producers(&self) {
+        for partition in self.online() {
+            let expiration_ms = self.settings.producer_id_expiration_ms;
+            partition.producers().borrow_mut().state().expire(now_ms(), expiration_ms);
+        }
     }
 
     /// Adds a partition, or notes why it is offline.

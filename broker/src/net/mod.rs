@@ -3,7 +3,6 @@
 //! `boot` starts a server per core; each frame goes to the [`Service`] that `api` implements. Deliberately absent:
 //! what the bytes mean. Frames are opaque here but for their length.
 
-mod balance;
 mod connection;
 mod frame;
 pub mod listener;
@@ -13,7 +12,6 @@ pub mod server;
 pub mod settings;
 
 pub use crate::api::service::{Answer, ConnectionInfo, Dispatched, Reply, Service};
-pub use balance::Balance;
 pub use listener::{BindError, BoundListener, CoreListener};
-pub use server::{HandOver, Handover, Server, ServerParts};
+pub use server::{HandOver, Server, ServerParts};
 pub use settings::{CloseReason, NetSettings, NetSnapshot};

@@ -7,7 +7,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::future::poll_fn;
-use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, IntoRawFd};
 use std::rc::Rc;
 use std::task::{Poll, Waker};
 use std::time::{Duration, Instant};
@@ -15,7 +15,6 @@ use std::time::{Duration, Instant};
 use futures_lite::FutureExt;
 use glommio::net::TcpStream;
 
-use super::balance::{Balance, Seat};
 use super::connection::{self, Connection};
 use super::frame::FrameLimits;
 use super::listener::CoreListener;
@@ -23,6 +22,7 @@ use super::partial::PartialFrames;
 use super::settings::{CloseReason, NetCounters, NetSettings, NetSnapshot, SCRATCH_BYTES};
 use crate::api::service::{ConnectionInfo, Service};
 use crate::shard::Core;
+use crate::shard::balance::{Balance, Handover, Seat};
 use crate::shard::budget::{Budget, Share};
 use crate::shard::shutdown::Shutdown;
 
@@ -37,15 +37,6 @@ const ACCEPTS_PER_TURN: usize = 16;
 
 /// How long connections have to end once they are told to end at once.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
-
-/// A freshly accepted connection on its way to another core. Dropped, it is closed.
-#[derive(Debug)]
-pub struct Handover {
-    socket: OwnedFd,
-    seat: Seat,
-    /// Index among the listeners.
-    listener: usize,
-}
 
 /// How a core gives a connection to another: through the mailbox, or back when that refuses.
 pub type HandOver = Box<dyn Fn(Core, Handover) -> Result<(), Handover>>;

@@ -5,15 +5,15 @@
 use std::sync::Arc;
 
 use corelog_logic::controller::{Delta, MetadataImage};
-use corelog_storage::StorageError;
 
+use super::balance::Handover;
 use super::mailbox;
 use crate::drive::tasks::{
     AppendOutcome, AppendTask, FetchOutcome, FetchTask, OffsetsOutcome, OffsetsTask, WatchTask,
 };
 use crate::metrics::CoreStats;
 
-/// A request from one core (or the control thread) to the core that owns what it is about.
+/// A request from one core to the core that owns what it is about.
 #[derive(Debug)]
 pub enum Query {
     /// Append batches.
@@ -24,12 +24,6 @@ pub enum Query {
     Watch(WatchTask),
     /// Look offsets up.
     Offsets(OffsetsTask),
-    /// Take a version of the metadata over; answered when every log of it is open.
-    Apply(Published),
-    /// What has this core done so far?
-    Stats,
-    /// Close the store cleanly; answered when everything is on the disk.
-    Stop,
 }
 
 /// A committed version of the metadata, with what changed since the one before.
@@ -46,20 +40,21 @@ pub enum Answer {
     Fetch(FetchOutcome),
     Watched,
     Offsets(OffsetsOutcome),
-    Applied(u64),
-    Stats(Box<CoreStats>),
-    Stopped(Result<(), StorageError>),
 }
 
-/// A message without a reply: a connection that another core accepted and hands over, as the descriptor it is.
-#[derive(Debug)]
-pub struct Handover {
-    pub stream: std::net::TcpStream,
-    /// Which of the configured listeners it came in through.
-    pub listener: usize,
+/// A message without a reply.
+pub enum Notice {
+    /// A connection that another core accepted.
+    Connection(Handover),
+    /// A version of the metadata to take over; the core says so to the controller when it has.
+    Metadata(Published),
+    /// Somebody wants this core's counters.
+    Stats(Box<dyn FnOnce(CoreStats) + Send>),
 }
 
 /// The mailbox with these messages: a core's end of it.
-pub type Endpoint = mailbox::Endpoint<Query, Answer, Handover>;
+pub type Endpoint = mailbox::Endpoint<Query, Answer, Notice>;
 /// An end of the mailbox on its way to its thread.
-pub type Port = mailbox::Port<Query, Answer, Handover>;
+pub type Port = mailbox::Port<Query, Answer, Notice>;
+/// A way to send notices from any thread.
+pub type Notifier = mailbox::Notifier<Query, Answer, Notice>;

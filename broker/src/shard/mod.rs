@@ -3,6 +3,7 @@
 //! Called by `boot`, `net`, `api` and `drive`. Knows neither sockets nor Kafka: that is `net` and `api`, and the
 //! concrete messages between cores are defined by whoever sends them.
 
+pub mod balance;
 pub mod budget;
 pub mod executor;
 pub mod mailbox;
@@ -12,6 +13,7 @@ pub mod preflight;
 pub mod runtime;
 pub mod shutdown;
 mod view;
+pub mod view;
 pub mod watchdog;
 
 use std::fmt;

@@ -13,9 +13,10 @@ use std::task::{Context, Poll};
 use corelog_logic::controller::MetadataImage;
 
 use super::Core;
+use super::balance::Handover;
 use super::budget::Budget;
-use super::mailbox::{Gone, Incoming, PendingReply};
-use super::message::{Answer, Endpoint, Handover, Published, Query};
+use super::mailbox::{Gone, Incoming, PendingReply, Refused};
+use super::message::{Answer, Endpoint, Notice, Published, Query};
 use super::view::View;
 use crate::config::Given;
 use crate::drive::tasks::PartitionId;
@@ -72,6 +73,11 @@ impl Shard {
         self.view.borrow().core_of(partition)
     }
 
+    /// This core's partitions and their store.
+    pub fn reconciler(&self) -> &Reconciler {
+        &self.reconciler
+    }
+
     /// This core's memory.
     pub fn budget(&self) -> &Budget {
         &self.budget
@@ -104,15 +110,25 @@ impl Shard {
         }
     }
 
-    /// Serves the other cores for ever; `take` gets the connections that are handed over. Run by one task of the core.
-    pub async fn serve(self: Rc<Self>, mut take: impl FnMut(Handover)) {
+    /// Serves the other cores for ever: `adopt` takes the connections that are handed over, `applied` hears of each version of the
+    /// metadata that was taken over. Run by one task of the core.
+    pub async fn serve(
+        self: Rc<Self>,
+        mut adopt: impl FnMut(Handover),
+        applied: impl Fn(u64) + Clone + 'static,
+    ) {
         let endpoint = self.endpoint.clone();
-        let handle = |incoming: Incoming<Query, Answer, Handover>| match incoming {
+        let handle = |incoming: Incoming<Query, Answer, Notice>| match incoming {
             Incoming::Request { query, reply, .. } => {
                 let answering = self.clone().answer(query);
                 glommio::spawn_local(async move { reply.send(answering.await) }).detach();
             }
-            Incoming::Notice(handover) => take(handover),
+            Incoming::Notice(Notice::Connection(handover)) => adopt(handover),
+            Incoming::Notice(Notice::Metadata(published)) => {
+                let (shard, applied) = (self.clone(), applied.clone());
+                glommio::spawn_local(async move { applied(shard.apply(published).await) }).detach();
+            }
+            Incoming::Notice(Notice::Stats(tell)) => tell(self.stats()),
         };
         endpoint.serve(handle).await;
     }
@@ -122,7 +138,10 @@ impl Shard {
     /// # Errors
     /// The handover that was not taken.
     pub fn hand_over(&self, to: Core, handover: Handover) -> Result<(), Handover> {
-        self.endpoint.notify(to, handover).map_err(|refused| refused.0)
+        match self.endpoint.notify(to, Notice::Connection(handover)) {
+            Err(Refused(Notice::Connection(handover))) => Err(handover),
+            _ => Ok(()),
+        }
     }
 
     fn answer(self: Rc<Self>, query: Query) -> Pin<Box<dyn Future<Output = Answer>>> {
@@ -141,9 +160,6 @@ impl Shard {
             Query::Offsets(task) => {
                 Box::pin(async move { Answer::Offsets(drive::list_offsets(partitions, task).await) })
             }
-            Query::Apply(published) => Box::pin(async move { Answer::Applied(self.apply(published).await) }),
-            Query::Stats => Box::pin(async move { Answer::Stats(Box::new(self.stats())) }),
-            Query::Stop => Box::pin(async move { Answer::Stopped(self.reconciler.store().close().await) }),
         }
     }
 
@@ -182,7 +198,7 @@ pub enum Pending {
     /// This core is at it. Dropping it gives the request up where it has not taken effect.
     Local(glommio::Task<Answer>),
     /// Another core is at it. Dropping it drops the answer, not the request.
-    Remote(PendingReply<Query, Answer, Handover>),
+    Remote(PendingReply<Query, Answer, Notice>),
 }
 
 impl Future for Pending {

@@ -22,6 +22,17 @@ pub struct View {
     placement: Placement,
 }
 
+/// The cores of all partitions of an image, as a fresh [`View`] places them.
+pub fn placement_of(image: &MetadataImage, cores: u16) -> Placement {
+    let mut placement = Placement::new(cores);
+    for topic in image.topics() {
+        for partition in 0..topic.partitions.len() as i32 {
+            placement.place(topic.id.0, partition);
+        }
+    }
+    placement
+}
+
 /// What a new version means for one core.
 #[derive(Debug, Default)]
 pub struct Change {

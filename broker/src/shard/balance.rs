@@ -1,12 +1,13 @@
-//! How many connections each core has, and which core a new one goes to.
+//! How many connections each core has, which core a new one goes to, and the connection on its way there.
 //!
 //! The kernel spreads connections over the cores' sockets by hash, which for a handful of clients is no spread at all:
 //! four connections on two cores must be two and two. Deliberately absent: moving a connection that has begun.
 
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use crate::shard::Core;
+use super::Core;
 
 /// Connections per core. Shared by the cores; touched when a connection opens or ends, never per request.
 #[derive(Debug, Clone)]
@@ -25,7 +26,7 @@ impl Balance {
 
     /// Finds a place for a connection that `accepting` has just accepted: its own, unless it has clearly more than the core with the
     /// fewest (more by an eighth: with few connections one more is clear, with many a handover is not worth it).
-    pub(super) fn seat(&self, accepting: Core) -> Seat {
+    pub(crate) fn seat(&self, accepting: Core) -> Seat {
         let count =
             |index: usize| self.0.get(index).map_or(u32::MAX, |count| count.0.load(Ordering::Relaxed));
         let mine = count(accepting.index());
@@ -41,9 +42,18 @@ impl Balance {
     }
 }
 
+/// A freshly accepted connection on its way to another core. Dropped, it is closed.
+#[derive(Debug)]
+pub struct Handover {
+    pub(crate) socket: OwnedFd,
+    pub(crate) seat: Seat,
+    /// Index among the listeners.
+    pub(crate) listener: usize,
+}
+
 /// A connection's place on a core; given up when dropped.
 #[derive(Debug)]
-pub(super) struct Seat {
+pub struct Seat {
     balance: Balance,
     core: Core,
 }
@@ -56,12 +66,13 @@ impl Seat {
         Self { balance, core }
     }
 
-    pub(super) fn core(&self) -> Core {
+    /// The core it is on.
+    pub(crate) fn core(&self) -> Core {
         self.core
     }
 
     /// The same connection on another core after all.
-    pub(super) fn on(&self, core: Core) -> Seat {
+    pub(crate) fn on(&self, core: Core) -> Seat {
         Seat::take(self.balance.clone(), core)
     }
 }

@@ -1,0 +1,30 @@
+//! The command line: what a person types, turned into what boot starts. No behaviour of its own.
+
+use std::path::PathBuf;
+
+use clap::{Parser, Subcommand};
+
+/// A Kafka-compatible broker: one process, one thread per core, records on the disk before they are acknowledged.
+#[derive(Debug, Parser)]
+#[command(name = "corelog", version, about)]
+pub struct Cli {
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Start a broker and run it until SIGTERM or Ctrl-C.
+    Start(StartOptions),
+}
+
+/// What `corelog start` takes.
+#[derive(Debug, Clone, Default, clap::Args)]
+pub struct StartOptions {
+    /// A server.properties file. Without one: 127.0.0.1:9092, ./corelog-data, all cores.
+    pub file: Option<PathBuf>,
+    /// Overrides one key of the file; may be repeated.
+    #[arg(long = "override", value_name = "KEY=VALUE")]
+    pub overrides: Vec<String>,
+}
