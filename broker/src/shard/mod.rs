@@ -12,7 +12,6 @@ pub mod placement;
 pub mod preflight;
 pub mod runtime;
 pub mod shutdown;
-mod view;
 pub mod view;
 pub mod watchdog;
 
