@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 use bytes::{Bytes, BytesMut};
+use kafka_protocol::error::{ParseResponseErrorCode, ResponseError};
 use kafka_protocol::messages::{RequestHeader, ResponseHeader};
 use kafka_protocol::protocol::{Decodable, Encodable, HeaderVersion, Request, StrBytes};
 
@@ -82,7 +83,16 @@ impl Cold {
         let mut created = false;
         loop {
             match (self.describe(name)?, create_with_partitions) {
-                (requests::Described::Ready(topic), _) => return Ok(topic),
+                (requests::Described::Ready(topic), _) => {
+                    // A broker may know that it leads a new partition a moment after Metadata says so.
+                    match self.offsets_or_code(&topic, End::Latest)? {
+                        Ok(_) => return Ok(topic),
+                        Err(code) if code.err().is_some_and(|error: ResponseError| error.is_retriable()) => {}
+                        Err(code) => {
+                            requests::check(code, &format!("asking for the offsets of topic {name}"))?
+                        }
+                    }
+                }
                 (requests::Described::Missing, Some(partitions)) if !created => {
                     self.create_topic(name, partitions)?;
                     created = true;
@@ -93,7 +103,7 @@ impl Cold {
             }
             ensure!(
                 Instant::now() < deadline,
-                "topic {name} has no leaders after {} s",
+                "the partitions of topic {name} cannot be used after {} s",
                 TOPIC_READY_TIMEOUT.as_secs()
             );
             std::thread::sleep(Duration::from_millis(20));

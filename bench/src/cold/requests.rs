@@ -135,6 +135,14 @@ impl Cold {
 
     /// The offset at one end of every partition, by partition number.
     pub(crate) fn offsets(&mut self, topic: &Topic, end: End) -> Result<Vec<i64>> {
+        match self.offsets_or_code(topic, end)? {
+            Ok(offsets) => Ok(offsets),
+            Err(code) => bail!("ListOffsets of topic {}: {:?} ({code})", topic.name, code.err()),
+        }
+    }
+
+    /// The same, with the first partition's error apart from everything else that can go wrong.
+    pub(super) fn offsets_or_code(&mut self, topic: &Topic, end: End) -> Result<Result<Vec<i64>, i16>> {
         let partitions = (0..topic.partitions as i32)
             .map(|index| {
                 ListOffsetsPartition::default()
@@ -149,18 +157,23 @@ impl Cold {
         let answer = self.call(LIST_OFFSETS_VERSION, &request)?;
         let mut offsets = vec![None; topic.partitions];
         for partition in answer.topics.iter().flat_map(|topic| &topic.partitions) {
-            let index = partition.partition_index;
-            check(partition.error_code, &format!("ListOffsets of {}-{index}", topic.name))?;
-            if let Some(slot) = usize::try_from(index).ok().and_then(|index| offsets.get_mut(index)) {
+            if partition.error_code != 0 {
+                return Ok(Err(partition.error_code));
+            }
+            let index = usize::try_from(partition.partition_index).ok();
+            if let Some(slot) = index.and_then(|index| offsets.get_mut(index)) {
                 *slot = Some(partition.offset);
             }
         }
-        offsets.into_iter().collect::<Option<Vec<i64>>>().context("ListOffsets left out a partition")
+        let all =
+            offsets.into_iter().collect::<Option<Vec<i64>>>().context("ListOffsets left out a partition")?;
+        Ok(Ok(all))
     }
 
     /// A fresh producer id without a transactional id.
     pub(crate) fn init_producer_id(&mut self) -> Result<ProducerIdentity> {
         let request = InitProducerIdRequest::default()
+            .with_transactional_id(None)
             .with_transaction_timeout_ms(60_000)
             .with_producer_id((-1).into())
             .with_producer_epoch(-1);

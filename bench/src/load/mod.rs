@@ -15,7 +15,7 @@ mod warmup;
 use std::os::fd::BorrowedFd;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags};
 use nix::sys::timerfd::{ClockId, Expiration, TimerFd, TimerFlags, TimerSetTimeFlags};
 
@@ -108,6 +108,11 @@ pub(crate) fn drive(load: &mut dyn Load, plan: &Plan, clock: &Clock, tally: &mut
             outcome.unanswered = load.outstanding();
             outcome.latency = tally.latency();
             outcome.errors = tally.errors();
+            ensure!(
+                outcome.window.records > 0,
+                "not one record was answered within the measured window (failed requests by error code: {:?})",
+                outcome.errors
+            );
             return Ok((**outcome).clone());
         }
         if now_ns < second_ns && !load.is_exhausted() {
@@ -155,7 +160,9 @@ fn next_tick(phase: &Phase, plan: &Plan, now_ns: u64, last_ns: u64) -> u64 {
     match phase {
         Phase::WarmUp(_) => next_ns,
         Phase::Measured { from, .. } => {
-            next_ns.min(from.at_ns + u64::try_from(plan.duration.as_nanos()).unwrap_or(u64::MAX))
+            let end_ns = from.at_ns + u64::try_from(plan.duration.as_nanos()).unwrap_or(u64::MAX);
+            // The last second may be a little longer, rather than be followed by a sliver.
+            if end_ns < next_ns + SECOND_NS / 10 { end_ns } else { next_ns }
         }
         Phase::Drain { .. } => now_ns + 10_000_000,
     }
