@@ -23,8 +23,11 @@ pub(crate) const CLIENT_ID: &str = "corelog-bench";
 /// Longest a single answer may take.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Longest a new topic may take until all its partitions have a leader.
-const TOPIC_READY_TIMEOUT: Duration = Duration::from_secs(30);
+/// Longest a new topic, or the coordinator of producer ids, may take until it can be used.
+const READY_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// How long to wait before something that is not ready yet is asked again.
+const RETRY_AFTER: Duration = Duration::from_millis(20);
 
 /// Largest answer that is accepted, in bytes.
 const ANSWER_BYTES_MAX: usize = 64 << 20;
@@ -79,7 +82,7 @@ impl Cold {
     /// # Errors
     /// It is missing and may not be created, or its leaders are not all on one broker.
     pub(crate) fn topic(&mut self, name: &str, create_with_partitions: Option<i32>) -> Result<Topic> {
-        let deadline = Instant::now() + TOPIC_READY_TIMEOUT;
+        let deadline = Instant::now() + READY_TIMEOUT;
         let mut created = false;
         loop {
             match (self.describe(name)?, create_with_partitions) {
@@ -104,9 +107,9 @@ impl Cold {
             ensure!(
                 Instant::now() < deadline,
                 "the partitions of topic {name} cannot be used after {} s",
-                TOPIC_READY_TIMEOUT.as_secs()
+                READY_TIMEOUT.as_secs()
             );
-            std::thread::sleep(Duration::from_millis(20));
+            std::thread::sleep(RETRY_AFTER);
         }
     }
 

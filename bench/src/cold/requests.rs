@@ -3,9 +3,11 @@
 //! Called by `produce`, `fetch` and `topic` in the parent. Versions are fixed: high enough for topic names everywhere,
 //! low enough for every broker that is compared.
 
+use std::time::Instant;
+
 use anyhow::{Context, Result, bail, ensure};
 use bytes::Bytes;
-use kafka_protocol::error::ParseResponseErrorCode;
+use kafka_protocol::error::{ParseResponseErrorCode, ResponseError};
 use kafka_protocol::messages::create_topics_request::CreatableTopic;
 use kafka_protocol::messages::fetch_request::{FetchPartition, FetchTopic};
 use kafka_protocol::messages::list_offsets_request::{ListOffsetsPartition, ListOffsetsTopic};
@@ -177,7 +179,16 @@ impl Cold {
             .with_transaction_timeout_ms(60_000)
             .with_producer_id((-1).into())
             .with_producer_epoch(-1);
-        let answer = self.call(INIT_PRODUCER_ID_VERSION, &request)?;
+        let deadline = Instant::now() + super::READY_TIMEOUT;
+        let answer = loop {
+            let answer = self.call(INIT_PRODUCER_ID_VERSION, &request)?;
+            // A broker that has just started may have to make its internal topics first.
+            let is_early = answer.error_code.err().is_some_and(|error: ResponseError| error.is_retriable());
+            if !is_early || Instant::now() >= deadline {
+                break answer;
+            }
+            std::thread::sleep(super::RETRY_AFTER);
+        };
         check(answer.error_code, "InitProducerId")?;
         ensure!(answer.producer_id.0 >= 0, "InitProducerId granted {}", answer.producer_id.0);
         Ok(ProducerIdentity { producer_id: answer.producer_id.0, producer_epoch: answer.producer_epoch })
