@@ -74,17 +74,26 @@ final class Connections {
         }
         try (Admin admin = admin()) {
             admin.createTopics(List.of(new NewTopic(name, partitions, (short) 1).configs(configs))).all().get();
-            if (!STRICT) {
-                // Kafka lets an idempotent producer run into a partition that has no leader yet, where its second
-                // batch may be taken before its first and the first never again.
-                Map<TopicPartition, OffsetSpec> all = new HashMap<>();
-                for (int partition = 0; partition < partitions; partition++) {
-                    all.put(new TopicPartition(name, partition), OffsetSpec.latest());
-                }
-                eventually(() -> admin.listOffsets(all).all().get());
-            }
         }
+        settle(name, partitions);
         return name;
+    }
+
+    /**
+     * Waits until every partition answers. Kafka lets an idempotent producer run into a partition that has no leader
+     * yet, where its second batch may be taken before its first, and the first never again.
+     */
+    void settle(String topic, int partitions) throws Exception {
+        if (STRICT) {
+            return;
+        }
+        Map<TopicPartition, OffsetSpec> all = new HashMap<>();
+        for (int partition = 0; partition < partitions; partition++) {
+            all.put(new TopicPartition(topic, partition), OffsetSpec.latest());
+        }
+        try (Admin admin = admin()) {
+            eventually(() -> admin.listOffsets(all).all().get());
+        }
     }
 
     /**
