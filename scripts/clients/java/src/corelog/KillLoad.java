@@ -130,7 +130,12 @@ final class KillLoad {
             consumer.assign(partitions);
             partitions.forEach(partition -> consumer.seek(partition, 0));
             history.passBegins(0, false);
+            long deadline = Long.MAX_VALUE;
             while (!written || !atEnd(consumer, partitions)) {
+                if (written && deadline == Long.MAX_VALUE) {
+                    deadline = System.nanoTime() + Connections.PATIENCE.toNanos();
+                }
+                Suite.that(System.nanoTime() < deadline, "the live consumer does not reach the end of the topic");
                 try {
                     for (ConsumerRecord<byte[], byte[]> record : consumer.poll(Duration.ofMillis(100))) {
                         load.note(0, record, digest);
