@@ -10,6 +10,8 @@ use std::cell::Cell;
 
 use bytes::{BufMut, Bytes};
 use corelog::api::shape::{ELEMENTS_MAX, Mark, Prefix, Shape, check, walk};
+use kafka_protocol::messages::*;
+use kafka_protocol::protocol::Decodable;
 use proptest::prelude::*;
 use samples::Sample;
 
@@ -78,7 +80,7 @@ fn what_the_crate_encodes_is_accepted_and_decoded_to_the_last_byte() {
     for sample in samples::all() {
         check(shape_of(&sample), sample.version, &sample.body)
             .unwrap_or_else(|error| panic!("key {} version {}: {error}", sample.key, sample.version));
-        samples::decode(sample.key, sample.version, sample.body.clone()).expect("the crate decodes its own");
+        decode(sample.key, sample.version, sample.body.clone()).expect("the crate decodes its own");
     }
 }
 
@@ -154,6 +156,27 @@ fn a_frame_full_of_the_cheapest_elements_is_refused() {
     assert!(refused.to_string().contains("262144"), "{refused}");
 }
 
+/// Decodes a body with the crate's decoder. Only for bodies the guard has let through.
+fn decode(key: i16, version: i16, body: Bytes) -> Result<(), String> {
+    fn run<T: Decodable>(version: i16, mut body: Bytes) -> Result<(), String> {
+        T::decode(&mut body, version).map_err(|error| error.to_string())?;
+        if body.is_empty() { Ok(()) } else { Err(format!("{} bytes left over", body.len())) }
+    }
+    match key {
+        0 => run::<ProduceRequest>(version, body),
+        1 => run::<FetchRequest>(version, body),
+        2 => run::<ListOffsetsRequest>(version, body),
+        3 => run::<MetadataRequest>(version, body),
+        18 => run::<ApiVersionsRequest>(version, body),
+        19 => run::<CreateTopicsRequest>(version, body),
+        20 => run::<DeleteTopicsRequest>(version, body),
+        22 => run::<InitProducerIdRequest>(version, body),
+        32 => run::<DescribeConfigsRequest>(version, body),
+        60 => run::<DescribeClusterRequest>(version, body),
+        other => panic!("no decoder for API {other}"),
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 2_000, ..ProptestConfig::default() })]
 
@@ -174,7 +197,7 @@ proptest! {
         if check(shape_of(sample), sample.version, &body).is_ok() {
             let body = Bytes::from(body);
             let len = body.len();
-            let (_, asked) = asked_by(|| samples::decode(sample.key, sample.version, body));
+            let (_, asked) = asked_by(|| decode(sample.key, sample.version, body));
             prop_assert!(asked < 16 * 1024 + len * 1_000, "{asked} bytes for a body of {len}");
         }
     }
@@ -185,7 +208,7 @@ proptest! {
         let version = version.clamp(shape.min, shape.max);
         if check(shape, version, &body).is_ok() {
             // A refusal is as good as a value: it only must not panic or reserve.
-            drop(samples::decode(shape.key, version, Bytes::from(body)));
+            drop(decode(shape.key, version, Bytes::from(body)));
         }
     }
 }

@@ -12,7 +12,7 @@ use kafka_protocol::messages::list_offsets_request::{ListOffsetsPartition, ListO
 use kafka_protocol::messages::metadata_request::MetadataRequestTopic;
 use kafka_protocol::messages::produce_request::{PartitionProduceData, TopicProduceData};
 use kafka_protocol::messages::*;
-use kafka_protocol::protocol::{Decodable, Encodable, StrBytes};
+use kafka_protocol::protocol::{Encodable, StrBytes};
 use uuid::Uuid;
 
 /// One encoded request body.
@@ -240,25 +240,4 @@ fn fetch(samples: &mut Vec<Sample>, version: i16, flexible: bool) {
         request.replica_state = tagged!(ReplicaState::default().with_replica_epoch(9), true);
     }
     encode(samples, 1, version, &request);
-}
-
-/// Decodes a body with the crate's decoder. Only for bodies the guard has let through.
-pub(crate) fn decode(key: i16, version: i16, body: Bytes) -> Result<(), String> {
-    fn run<T: Decodable>(version: i16, mut body: Bytes) -> Result<(), String> {
-        T::decode(&mut body, version).map_err(|error| error.to_string())?;
-        if body.is_empty() { Ok(()) } else { Err(format!("{} bytes left over", body.len())) }
-    }
-    match key {
-        0 => run::<ProduceRequest>(version, body),
-        1 => run::<FetchRequest>(version, body),
-        2 => run::<ListOffsetsRequest>(version, body),
-        3 => run::<MetadataRequest>(version, body),
-        18 => run::<ApiVersionsRequest>(version, body),
-        19 => run::<CreateTopicsRequest>(version, body),
-        20 => run::<DeleteTopicsRequest>(version, body),
-        22 => run::<InitProducerIdRequest>(version, body),
-        32 => run::<DescribeConfigsRequest>(version, body),
-        60 => run::<DescribeClusterRequest>(version, body),
-        other => panic!("no decoder for API {other}"),
-    }
 }

@@ -1,0 +1,395 @@
+//! A broker of two cores without disks, sockets or threads: partitions in memory, the real controller logic, a clock that
+//! stands still until it is told otherwise.
+
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
+use std::future::poll_fn;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use corelog::api::Kafka;
+use corelog::api::broker::{Broker, Controller, ControllerError, Cores, Local, ProducerIds, Submitted};
+use corelog::api::service::{ConnectionInfo, Dispatched, Reply as WireReply, Service};
+use corelog::config::BrokerConfig;
+use corelog::drive::tasks::*;
+use corelog::shard::Core;
+use corelog::shard::budget::{Budget, Share};
+use corelog::shard::mailbox::Gone;
+use corelog_logic::controller::{
+    Command, ConfigValidator, Context, Delta, FeatureLevelRecord, Listener, MetadataImage, Record,
+    RegisterBrokerRecord, Reply, ResourceKind, TopicId, decide,
+};
+use corelog_storage::batch::{
+    ValidationLimits, assign_offsets, find_timestamp, max_timestamp_record, validate,
+};
+use futures_lite::future::block_on;
+use kafka_protocol::messages::{RequestHeader, ResponseHeader};
+use kafka_protocol::protocol::{Decodable, Encodable, HeaderVersion, StrBytes};
+
+pub(crate) const NODE_ID: i32 = 7;
+
+#[derive(Default)]
+pub(crate) struct Log {
+    pub(crate) batches: Vec<(i64, i64, Bytes)>,
+    pub(crate) next_offset: i64,
+    pub(crate) fails_with: Option<PartitionError>,
+}
+
+/// What the fakes share.
+#[derive(Default)]
+pub(crate) struct World {
+    pub(crate) image: RefCell<MetadataImage>,
+    pub(crate) logs: RefCell<BTreeMap<PartitionId, Log>>,
+    /// Every message: the core it went to, what it was, how many partitions it was for.
+    pub(crate) messages: RefCell<Vec<(Core, &'static str, usize)>>,
+    /// Whether sleepers wake.
+    pub(crate) time_is_up: Cell<bool>,
+    /// Whether cores answer.
+    pub(crate) cores_are_gone: Cell<bool>,
+    /// Whether the controller answers.
+    pub(crate) controller_hangs: Cell<bool>,
+    random: Cell<u64>,
+}
+
+impl World {
+    fn told<T: 'static>(
+        self: &Rc<Self>,
+        core: Core,
+        what: &'static str,
+        partitions: usize,
+        outcome: T,
+    ) -> Submitted<T> {
+        self.messages.borrow_mut().push((core, what, partitions));
+        let gone = self.cores_are_gone.get();
+        Box::pin(async move {
+            let outcome: Local<Result<T, Gone>> =
+                Box::pin(async move { if gone { Err(Gone(core)) } else { Ok(outcome) } });
+            Ok(outcome)
+        })
+    }
+
+    fn on<T>(
+        &self,
+        id: &PartitionId,
+        work: impl FnOnce(&mut Log) -> Result<T, PartitionError>,
+    ) -> Result<T, PartitionError> {
+        let mut logs = self.logs.borrow_mut();
+        let log = logs.entry(*id).or_default();
+        match &log.fails_with {
+            Some(error) => Err(error.clone()),
+            None => work(log),
+        }
+    }
+
+    fn readable(&self, range: &FetchRange) -> usize {
+        let logs = self.logs.borrow();
+        let Some(log) = logs.get(&range.partition) else { return 0 };
+        let bytes: usize = log
+            .batches
+            .iter()
+            .filter(|(_, last, _)| *last >= range.fetch_offset)
+            .map(|(_, _, bytes)| bytes.len())
+            .sum();
+        bytes.min(range.bytes_max)
+    }
+}
+
+struct FakeCores(Rc<World>);
+
+impl Cores for FakeCores {
+    fn image(&self) -> Arc<MetadataImage> {
+        Arc::new(self.0.image.borrow().clone())
+    }
+
+    fn owner(&self, partition: &PartitionId) -> Option<Core> {
+        Some(Core((partition.partition % 2) as u16))
+    }
+
+    fn append(&self, core: Core, task: AppendTask) -> Submitted<AppendOutcome> {
+        let count = task.batches.len();
+        let outcome = task.batches.into_iter().map(|batch| append(&self.0, batch)).collect();
+        self.0.told(core, "append", count, outcome)
+    }
+
+    fn fetch(&self, core: Core, task: FetchTask) -> Submitted<FetchOutcome> {
+        let mut left = task.bytes_max;
+        let mut first = task.at_least_one;
+        let outcome = task
+            .partitions
+            .iter()
+            .map(|range| {
+                self.0.on(&range.partition, |log| {
+                    if range.fetch_offset > log.next_offset || range.fetch_offset < 0 {
+                        return Err(PartitionError::OffsetOutOfRange {
+                            offset: range.fetch_offset,
+                            log_start_offset: 0,
+                            high_watermark: log.next_offset,
+                        });
+                    }
+                    let mut batches = Vec::new();
+                    let mut room = range.bytes_max.min(left);
+                    for (_, last, bytes) in &log.batches {
+                        if *last < range.fetch_offset || (bytes.len() > room && !first) {
+                            continue;
+                        }
+                        first = false;
+                        room = room.saturating_sub(bytes.len());
+                        left = left.saturating_sub(bytes.len());
+                        batches.push(bytes.clone());
+                    }
+                    Ok(Fetched {
+                        high_watermark: log.next_offset,
+                        last_stable_offset: log.next_offset,
+                        log_start_offset: 0,
+                        batches,
+                    })
+                })
+            })
+            .collect();
+        self.0.told(core, "fetch", task.partitions.len(), outcome)
+    }
+
+    fn watch(&self, core: Core, task: WatchTask) -> Local<Result<(), Gone>> {
+        self.0.messages.borrow_mut().push((core, "watch", task.partitions.len()));
+        let world = Rc::clone(&self.0);
+        Box::pin(poll_fn(move |_| {
+            let readable: usize = task.partitions.iter().map(|range| world.readable(range)).sum();
+            if readable >= task.bytes_min { Poll::Ready(Ok(())) } else { Poll::Pending }
+        }))
+    }
+
+    fn offsets(&self, core: Core, task: OffsetsTask) -> Submitted<OffsetsOutcome> {
+        let outcome = task.queries.iter().map(|query| offset(&self.0, query)).collect();
+        self.0.told(core, "offsets", task.queries.len(), outcome)
+    }
+
+    fn sleep(&self, _: Duration) -> Local<()> {
+        let world = Rc::clone(&self.0);
+        Box::pin(poll_fn(move |_| if world.time_is_up.get() { Poll::Ready(()) } else { Poll::Pending }))
+    }
+}
+
+fn append(world: &World, batch: AppendBatch) -> Result<Appended, PartitionError> {
+    let mut records = batch.records;
+    world.on(&batch.partition, |log| {
+        let header = validate(&records, &ValidationLimits::default())?;
+        let base_offset = log.next_offset;
+        assign_offsets(&mut records, base_offset, 0);
+        log.next_offset += i64::from(header.last_offset_delta) + 1;
+        log.batches.push((base_offset, log.next_offset - 1, records.freeze()));
+        Ok(Appended { base_offset, log_append_time_ms: -1, log_start_offset: 0 })
+    })
+}
+
+fn offset(world: &World, query: &OffsetQuery) -> Result<FoundOffset, PartitionError> {
+    world.on(&query.partition, |log| {
+        let plain = |offset| FoundOffset { timestamp_ms: -1, offset, leader_epoch: 0 };
+        let found = |found: Option<(i64, i64)>| match found {
+            Some((offset, timestamp_ms)) => FoundOffset { timestamp_ms, offset, leader_epoch: 0 },
+            None => FoundOffset { timestamp_ms: -1, offset: -1, leader_epoch: -1 },
+        };
+        Ok(match query.target {
+            OffsetTarget::Latest => plain(log.next_offset),
+            OffsetTarget::Earliest => plain(0),
+            OffsetTarget::AtOrAfter(time) => found(
+                log.batches
+                    .iter()
+                    .find_map(|(_, _, bytes)| find_timestamp(bytes, time, 0).expect("a sound batch")),
+            ),
+            OffsetTarget::MaxTimestamp => found(
+                log.batches
+                    .iter()
+                    .filter_map(|(_, _, bytes)| max_timestamp_record(bytes).expect("a sound batch"))
+                    .max_by_key(|(_, timestamp)| *timestamp),
+            ),
+        })
+    })
+}
+
+struct FakeController(Rc<World>);
+
+struct AnyConfig;
+
+impl ConfigValidator for AnyConfig {
+    fn validate(&self, _: ResourceKind, name: &str, value: &str) -> Result<(), String> {
+        corelog::config::check_topic_config(name, value).map_err(|error| error.to_string())
+    }
+}
+
+impl Controller for FakeController {
+    fn call(&self, command: Command) -> Local<Result<Reply, ControllerError>> {
+        if self.0.controller_hangs.get() {
+            return Box::pin(std::future::pending());
+        }
+        let mut random = || {
+            self.0.random.set(self.0.random.get().wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1));
+            self.0.random.get()
+        };
+        let mut context = Context {
+            num_partitions: 3,
+            default_replication_factor: 1,
+            configs: &AnyConfig,
+            random: &mut random,
+        };
+        let mut image = self.0.image.borrow_mut();
+        let decided = decide(&image, &command, &mut context);
+        let answer = match decided {
+            Ok((records, reply)) => {
+                for record in &records {
+                    image.replay(record, &mut Delta::default()).expect("a decided record fits");
+                }
+                image.version += records.len() as u64;
+                Ok(reply)
+            }
+            Err(error) => Err(ControllerError::Refused(error)),
+        };
+        Box::pin(std::future::ready(answer))
+    }
+}
+
+/// A broker to talk to.
+pub(crate) struct Bench {
+    pub(crate) world: Rc<World>,
+    kafka: Kafka,
+    connection: Rc<ConnectionInfo>,
+    budget: Budget,
+}
+
+impl Bench {
+    pub(crate) fn new() -> Self {
+        Self::with(&[])
+    }
+
+    /// With settings from `server.properties`.
+    pub(crate) fn with(settings: &[(&str, &str)]) -> Self {
+        let mut given = corelog::config::Given::default();
+        for (key, value) in settings {
+            assert_eq!(given.set(key, value).expect("a value that is allowed"), None);
+        }
+        let world = Rc::new(World::default());
+        let broker = Record::RegisterBroker(RegisterBrokerRecord {
+            broker_id: NODE_ID,
+            incarnation_id: TopicId([1; 16]),
+            broker_epoch: 3,
+            listeners: vec![Listener { name: "PLAINTEXT".into(), host: String::new(), port: 9092 }],
+            rack: None,
+        });
+        let feature =
+            Record::FeatureLevel(FeatureLevelRecord { name: "metadata.version".into(), feature_level: 29 });
+        for record in [broker, feature] {
+            world.image.borrow_mut().replay(&record, &mut Delta::default()).expect("an empty image takes it");
+        }
+        let kafka = Kafka::new(Rc::new(Broker {
+            node_id: NODE_ID,
+            broker_epoch: 3,
+            cluster_id: "AAAAAAAAAAAAAAAAAAAAAA".into(),
+            config: Arc::new(BrokerConfig::build(given).expect("a configuration that agrees")),
+            cores: Rc::new(FakeCores(Rc::clone(&world))),
+            controller: Rc::new(FakeController(Rc::clone(&world))),
+            producer_ids: ProducerIds::default(),
+        }));
+        let connection = Rc::new(ConnectionInfo {
+            id: 1,
+            peer: "127.0.0.1:40000".parse().expect("an address"),
+            local: "127.0.0.9:19092".parse().expect("an address"),
+            listener: "PLAINTEXT".into(),
+        });
+        Self { world, kafka, connection, budget: Budget::new(64 << 20) }
+    }
+
+    /// Creates a topic with so many partitions.
+    pub(crate) fn topic(&self, name: &str, partitions: i32) -> TopicId {
+        let topic = corelog_logic::controller::NewTopic {
+            name: name.into(),
+            num_partitions: partitions,
+            replication_factor: 1,
+            ..Default::default()
+        };
+        let command = Command::CreateTopics { topics: vec![topic], validate_only: false };
+        block_on(FakeController(Rc::clone(&self.world)).call(command)).expect("created");
+        self.world.image.borrow().topic_by_name(name).expect("it is there").id
+    }
+
+    pub(crate) fn partition(&self, name: &str, partition: i32) -> PartitionId {
+        PartitionId {
+            topic_id: self.world.image.borrow().topic_by_name(name).expect("it is there").id,
+            partition,
+        }
+    }
+
+    /// Creates `name` with one partition, and names that.
+    pub(crate) fn partition_of_new_topic(&self, name: &str) -> PartitionId {
+        PartitionId { topic_id: self.topic(name, 1), partition: 0 }
+    }
+
+    /// Appends behind the APIs' back.
+    pub(crate) fn append(&self, task: AppendTask) {
+        for batch in task.batches {
+            append(&self.world, batch).expect("a sound batch");
+        }
+    }
+
+    /// Hands a frame (without its length) to the service.
+    pub(crate) fn dispatch(&self, frame: &[u8]) -> Dispatched {
+        let charge = self.budget.pool(Share::Requests).charge_anyway(frame.len() as u64);
+        self.kafka.dispatch(&self.connection, BytesMut::from(frame), charge)
+    }
+
+    /// Runs a frame to its reply.
+    pub(crate) fn send(&self, frame: &[u8]) -> WireReply {
+        let dispatched = self.dispatch(frame);
+        block_on(async { dispatched.start.await.await })
+    }
+
+    /// Sends a request and decodes its response, checking frame, correlation id and that nothing is left over.
+    pub(crate) fn ask<Q: Encodable + HeaderVersion, S: Decodable + HeaderVersion>(
+        &self,
+        key: i16,
+        version: i16,
+        request: &Q,
+    ) -> S {
+        decode_reply(self.send(&frame(key, version, request)), version)
+    }
+}
+
+/// A frame without its length.
+pub(crate) fn frame<Q: Encodable + HeaderVersion>(key: i16, version: i16, request: &Q) -> BytesMut {
+    let mut body = BytesMut::new();
+    request.encode(&mut body, version).expect("a request its version can carry");
+    frame_of(key, version, Q::header_version(version), &body)
+}
+
+pub(crate) const CORRELATION_ID: i32 = 0x0102_0304;
+
+pub(crate) fn frame_of(key: i16, version: i16, header_version: i16, body: &[u8]) -> BytesMut {
+    let header = RequestHeader::default()
+        .with_request_api_key(key)
+        .with_request_api_version(version)
+        .with_correlation_id(CORRELATION_ID)
+        .with_client_id(Some(StrBytes::from_static_str("test")));
+    let mut frame = BytesMut::new();
+    header.encode(&mut frame, header_version).expect("a header");
+    frame.extend_from_slice(body);
+    frame
+}
+
+/// The bytes of a reply, whose length prefix must be true.
+pub(crate) fn bytes_of(reply: WireReply) -> Bytes {
+    assert!(!reply.close_after, "the connection would be closed");
+    let mut all = reply.segments.expect("a response").concat();
+    let len = u32::from_be_bytes(all[..4].try_into().expect("a length"));
+    assert_eq!(len as usize, all.len() - 4, "the frame's length");
+    Bytes::from(all.split_off(4))
+}
+
+pub(crate) fn decode_reply<S: Decodable + HeaderVersion>(reply: WireReply, version: i16) -> S {
+    let mut bytes = bytes_of(reply);
+    let header = ResponseHeader::decode(&mut bytes, S::header_version(version)).expect("a response header");
+    assert_eq!(header.correlation_id, CORRELATION_ID);
+    let response = S::decode(&mut bytes, version).expect("a response of this version");
+    assert!(bytes.is_empty(), "{} bytes are left over", bytes.len());
+    response
+}

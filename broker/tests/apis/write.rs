@@ -1,0 +1,258 @@
+//! Produce and InitProducerId.
+
+use bytes::Bytes;
+use corelog::drive::tasks::PartitionError;
+use corelog::shard::Core;
+use corelog_storage::StorageError;
+use corelog_storage::batch::{BatchBuilder, Compression};
+use kafka_protocol::messages::produce_request::{PartitionProduceData, TopicProduceData};
+use kafka_protocol::messages::*;
+use kafka_protocol::protocol::StrBytes;
+use uuid::Uuid;
+
+use crate::fakes::{Bench, frame};
+
+fn batch(records: i64) -> Vec<u8> {
+    (0..records).fold(BatchBuilder::new(), |batch, at| batch.record(1_000 + at, None, Some(b"value"))).build()
+}
+
+fn produce(acks: i16, topic: &'static str, partitions: Vec<(i32, Vec<u8>)>) -> ProduceRequest {
+    let partitions = partitions
+        .into_iter()
+        .map(|(index, records)| {
+            PartitionProduceData::default().with_index(index).with_records(Some(Bytes::from(records)))
+        })
+        .collect();
+    let topic = TopicProduceData::default()
+        .with_name(TopicName(StrBytes::from_static_str(topic)))
+        .with_partition_data(partitions);
+    ProduceRequest::default().with_acks(acks).with_timeout_ms(1_000).with_topic_data(vec![topic])
+}
+
+/// Error and base offset per partition.
+fn outcome(response: &ProduceResponse) -> Vec<(i32, i16, i64)> {
+    response
+        .responses
+        .iter()
+        .flat_map(|topic| &topic.partition_responses)
+        .map(|partition| (partition.index, partition.error_code, partition.base_offset))
+        .collect()
+}
+
+#[test]
+fn batches_get_their_offsets_and_each_core_one_message() {
+    let bench = Bench::new();
+    bench.topic("orders", 4);
+    let request = produce(-1, "orders", vec![(0, batch(2)), (1, batch(1)), (2, batch(1)), (3, batch(1))]);
+    let response: ProduceResponse = bench.ask(0, 9, &request);
+    assert_eq!(outcome(&response), [(0, 0, 0), (1, 0, 0), (2, 0, 0), (3, 0, 0)]);
+    let response: ProduceResponse = bench.ask(0, 3, &produce(1, "orders", vec![(0, batch(1))]));
+    assert_eq!(outcome(&response), [(0, 0, 2)]);
+    assert_eq!(response.responses[0].partition_responses[0].log_append_time_ms, -1);
+    assert_eq!(
+        *bench.world.messages.borrow(),
+        [(Core(0), "append", 2), (Core(1), "append", 2), (Core(0), "append", 1)]
+    );
+}
+
+#[test]
+fn a_topic_is_found_by_its_id_from_version_13_on() {
+    let bench = Bench::new();
+    let id = bench.topic("orders", 1);
+    let mut request = produce(-1, "", vec![(0, batch(1))]);
+    request.topic_data[0].topic_id = Uuid::from_bytes(id.0);
+    let response: ProduceResponse = bench.ask(0, 13, &request);
+    assert_eq!(outcome(&response), [(0, 0, 0)]);
+    assert_eq!(response.responses[0].topic_id, Uuid::from_bytes(id.0));
+    request.topic_data[0].topic_id = Uuid::from_bytes([9; 16]);
+    let response: ProduceResponse = bench.ask(0, 13, &request);
+    assert_eq!(outcome(&response), [(0, 100, -1)]);
+}
+
+#[test]
+fn unknown_topics_and_partitions_are_refused_one_by_one() {
+    let bench = Bench::new();
+    bench.topic("orders", 1);
+    let response: ProduceResponse =
+        bench.ask(0, 8, &produce(1, "orders", vec![(0, batch(1)), (1, batch(1)), (-1, batch(1))]));
+    assert_eq!(outcome(&response), [(0, 0, 0), (1, 3, -1), (-1, 3, -1)]);
+    let response: ProduceResponse = bench.ask(0, 8, &produce(1, "nowhere", vec![(0, batch(1))]));
+    assert_eq!(outcome(&response), [(0, 3, -1)]);
+}
+
+#[test]
+fn acks_other_than_minus_one_to_one_are_refused_without_an_append() {
+    let bench = Bench::new();
+    bench.topic("orders", 1);
+    for acks in [2, -2, i16::MAX] {
+        let response: ProduceResponse = bench.ask(0, 9, &produce(acks, "orders", vec![(0, batch(1))]));
+        assert_eq!(outcome(&response), [(0, 21, -1)]);
+    }
+    assert!(bench.world.messages.borrow().is_empty());
+}
+
+#[test]
+fn acks_0_gets_no_reply_and_its_error_closes_the_connection() {
+    let bench = Bench::new();
+    bench.topic("orders", 1);
+    let reply = bench.send(&frame(0, 9, &produce(0, "orders", vec![(0, batch(1))])));
+    assert!(reply.segments.is_none() && !reply.close_after);
+    assert_eq!(bench.world.logs.borrow()[&bench.partition("orders", 0)].next_offset, 1);
+    let reply = bench.send(&frame(0, 9, &produce(0, "nowhere", vec![(0, batch(1))])));
+    assert!(reply.segments.is_none() && reply.close_after);
+}
+
+#[test]
+fn two_batches_for_one_partition_are_both_refused_and_neither_is_stored() {
+    let bench = Bench::new();
+    bench.topic("orders", 2);
+    let mut request = produce(1, "orders", vec![(0, batch(1)), (1, batch(1))]);
+    request.topic_data.push(request.topic_data[0].clone());
+    request.topic_data[1].partition_data.truncate(1);
+    let response: ProduceResponse = bench.ask(0, 9, &request);
+    assert_eq!(outcome(&response), [(0, 42, -1), (1, 0, 0), (0, 42, -1)]);
+    assert!(!bench.world.logs.borrow().contains_key(&bench.partition("orders", 0)));
+}
+
+#[test]
+fn what_is_wrong_with_a_batch_becomes_kafkas_error() {
+    let bench = Bench::new();
+    bench.topic("orders", 1);
+    let with = |at: usize, value: u8| {
+        let mut bytes = batch(1);
+        bytes[at] = value;
+        bytes
+    };
+    let oversized = BatchBuilder::new().record(0, None, Some(&vec![0; 2 << 20])).build();
+    let cases: Vec<(&str, Vec<u8>, i16)> = vec![
+        ("CRC", with(70, 0xee), 2),
+        ("magic 0", with(16, 0), 87),
+        ("magic 1", with(16, 1), 87),
+        ("magic 9", with(16, 9), 2),
+        ("too large", oversized, 10),
+        ("nothing", Vec::new(), 87),
+        ("cut", batch(1)[..40].to_vec(), 87),
+        ("two batches", [batch(1), batch(1)].concat(), 87),
+        ("a control batch", BatchBuilder::new().control().record(0, None, None).build(), 87),
+        (
+            "a transaction",
+            BatchBuilder::new().producer(1, 0, 0).transactional().record(0, None, None).build(),
+            48,
+        ),
+    ];
+    for (what, records, code) in cases {
+        let response: ProduceResponse = bench.ask(0, 8, &produce(1, "orders", vec![(0, records)]));
+        assert_eq!(outcome(&response), [(0, code, -1)], "{what}");
+        assert!(response.responses[0].partition_responses[0].error_message.is_some(), "{what}");
+    }
+    assert_eq!(bench.world.logs.borrow()[&bench.partition("orders", 0)].next_offset, 0);
+}
+
+#[test]
+fn null_records_are_refused() {
+    let bench = Bench::new();
+    bench.topic("orders", 1);
+    let mut request = produce(1, "orders", vec![(0, batch(1))]);
+    request.topic_data[0].partition_data[0].records = None;
+    let response: ProduceResponse = bench.ask(0, 9, &request);
+    assert_eq!(outcome(&response), [(0, 87, -1)]);
+}
+
+#[test]
+fn zstd_needs_version_7() {
+    let bench = Bench::new();
+    bench.topic("orders", 1);
+    let zstd = || BatchBuilder::new().compression(Compression::Zstd).record(0, None, Some(b"v")).build();
+    let response: ProduceResponse = bench.ask(0, 6, &produce(1, "orders", vec![(0, zstd())]));
+    assert_eq!(outcome(&response), [(0, 76, -1)]);
+    let response: ProduceResponse = bench.ask(0, 7, &produce(1, "orders", vec![(0, zstd())]));
+    assert_eq!(outcome(&response), [(0, 0, 0)]);
+}
+
+#[test]
+fn the_record_at_fault_is_named() {
+    let bench = Bench::new();
+    let id = bench.partition_of_new_topic("orders");
+    let error = corelog_storage::batch::BatchError::KeyMissing { index: 4 };
+    bench.world.logs.borrow_mut().entry(id).or_default().fails_with = Some(error.into());
+    let response: ProduceResponse = bench.ask(0, 8, &produce(1, "orders", vec![(0, batch(1))]));
+    let partition = &response.responses[0].partition_responses[0];
+    assert_eq!((partition.error_code, partition.record_errors[0].batch_index), (87, 4));
+    assert!(partition.error_message.as_ref().is_some_and(|text| text.contains("cleanup.policy")));
+}
+
+#[test]
+fn errors_of_the_owner_become_kafkas_numbers() {
+    let bench = Bench::new();
+    let id = bench.partition_of_new_topic("orders");
+    let cases = [
+        (PartitionError::OutOfOrderSequence("gap".into()), 45),
+        (PartitionError::InvalidProducerEpoch("old".into()), 47),
+        (PartitionError::UnknownProducer("who".into()), 59),
+        (PartitionError::NotLeader, 6),
+        (PartitionError::UnknownPartition, 3),
+        (PartitionError::Storage(StorageError::Closed), 3),
+        (PartitionError::Storage(StorageError::BatchTooLarge { len: 2, limit: 1 }), 10),
+        (PartitionError::Storage(StorageError::DiskFull { dir: "/d".into(), available: 0, needed: 1 }), 56),
+    ];
+    for (error, code) in cases {
+        bench.world.logs.borrow_mut().entry(id).or_default().fails_with = Some(error.clone());
+        let response: ProduceResponse = bench.ask(0, 9, &produce(1, "orders", vec![(0, batch(1))]));
+        assert_eq!(outcome(&response), [(0, code, -1)], "{error}");
+    }
+}
+
+#[test]
+fn a_core_that_is_gone_acknowledges_nothing() {
+    let bench = Bench::new();
+    bench.topic("orders", 1);
+    bench.world.cores_are_gone.set(true);
+    let response: ProduceResponse = bench.ask(0, 9, &produce(1, "orders", vec![(0, batch(1))]));
+    assert_eq!(outcome(&response), [(0, 6, -1)]);
+}
+
+fn idempotent() -> InitProducerIdRequest {
+    InitProducerIdRequest::default().with_transactional_id(None)
+}
+
+#[test]
+fn idempotent_producers_get_ids_that_are_never_given_twice() {
+    let bench = Bench::new();
+    let mut seen = std::collections::HashSet::new();
+    for at in 0..2_500 {
+        let version = at % 6;
+        let response: InitProducerIdResponse = bench.ask(22, version, &idempotent());
+        assert_eq!((response.error_code, response.producer_epoch), (0, 0));
+        assert!(response.producer_id.0 >= 0 && seen.insert(response.producer_id.0));
+    }
+}
+
+#[test]
+fn transactional_ids_find_no_coordinator_here() {
+    let bench = Bench::new();
+    let ask = |id: &'static str| {
+        let request = InitProducerIdRequest::default()
+            .with_transactional_id(Some(TransactionalId(StrBytes::from_static_str(id))));
+        let response: InitProducerIdResponse = bench.ask(22, 4, &request);
+        (response.error_code, response.producer_id.0, response.producer_epoch)
+    };
+    assert_eq!(ask("orders-writer"), (16, -1, -1));
+    assert_eq!(ask(""), (42, -1, -1));
+}
+
+#[test]
+fn half_of_a_producers_identity_is_refused() {
+    let bench = Bench::new();
+    let request = idempotent().with_producer_id(ProducerId(5)).with_producer_epoch(-1);
+    let response: InitProducerIdResponse = bench.ask(22, 3, &request);
+    assert_eq!(response.error_code, 42);
+}
+
+#[test]
+fn a_producer_waits_no_longer_than_the_controllers_patience() {
+    let bench = Bench::new();
+    bench.world.controller_hangs.set(true);
+    bench.world.time_is_up.set(true);
+    let response: InitProducerIdResponse = bench.ask(22, 4, &idempotent());
+    assert_eq!(response.error_code, 14);
+}
