@@ -3,7 +3,7 @@
 use std::task::Poll;
 
 use bytes::BytesMut;
-use corelog::drive::tasks::{AppendBatch, AppendTask, PartitionError};
+use corelog::drive::tasks::{AppendBatch, PartitionError};
 use corelog::shard::Core;
 use corelog_storage::batch::{BatchBuilder, Batches};
 use futures_lite::future::{block_on, poll_once};
@@ -21,11 +21,8 @@ fn fill(bench: &Bench, topic: &str, partition: i32, timestamps: &[i64]) -> usize
         .fold(BatchBuilder::new(), |batch, at| batch.record(*at, None, Some(b"a value")))
         .build();
     let len = batch.len();
-    let batches = vec![AppendBatch {
-        partition: bench.partition(topic, partition),
-        records: BytesMut::from(&batch[..]),
-    }];
-    bench.append(AppendTask { batches });
+    let records = BytesMut::from(&batch[..]);
+    bench.append(AppendBatch { partition: bench.partition(topic, partition), records, backing_bytes: len });
     len
 }
 

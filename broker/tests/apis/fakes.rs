@@ -326,10 +326,8 @@ impl Bench {
     }
 
     /// Appends behind the APIs' back.
-    pub(crate) fn append(&self, task: AppendTask) {
-        for batch in task.batches {
-            append(&self.world, batch).expect("a sound batch");
-        }
+    pub(crate) fn append(&self, batch: AppendBatch) {
+        append(&self.world, batch).expect("a sound batch");
     }
 
     /// Hands a frame (without its length) to the service.

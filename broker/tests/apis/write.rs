@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use corelog::drive::tasks::PartitionError;
 use corelog::shard::Core;
+use corelog_logic::partition::producer_state::ProducerError;
 use corelog_storage::StorageError;
 use corelog_storage::batch::{BatchBuilder, Compression};
 use kafka_protocol::messages::produce_request::{PartitionProduceData, TopicProduceData};
@@ -186,10 +187,24 @@ fn errors_of_the_owner_become_kafkas_numbers() {
     let bench = Bench::new();
     let id = bench.partition_of_new_topic("orders");
     let cases = [
-        (PartitionError::OutOfOrderSequence("gap".into()), 45),
-        (PartitionError::InvalidProducerEpoch("old".into()), 47),
-        (PartitionError::UnknownProducer("who".into()), 59),
-        (PartitionError::NotLeader, 6),
+        (ProducerError::OutOfOrderSequence { producer_id: 1, base_sequence: 9, last_sequence: 2 }.into(), 45),
+        (
+            ProducerError::NewEpochNotAtZero {
+                producer_id: 1,
+                producer_epoch: 2,
+                base_sequence: 9,
+                current_epoch: 1,
+            }
+            .into(),
+            45,
+        ),
+        (
+            ProducerError::InvalidProducerEpoch { producer_id: 1, producer_epoch: 0, current_epoch: 1 }
+                .into(),
+            47,
+        ),
+        (ProducerError::InvalidSequence { producer_id: 1, base_sequence: -9 }.into(), 87),
+        (PartitionError::Transactional, 48),
         (PartitionError::UnknownPartition, 3),
         (PartitionError::Storage(StorageError::Closed), 3),
         (PartitionError::Storage(StorageError::BatchTooLarge { len: 2, limit: 1 }), 10),
