@@ -21,6 +21,9 @@ pub const PARTITIONS_PER_REQUEST_MAX: usize = 10_000;
 /// How many partitions a cluster may have: bounds the memory of the image on every node.
 pub const PARTITIONS_MAX: usize = 1_000_000;
 
+/// Longest configuration value in bytes, as in Kafka's `ConfigurationControlManager`.
+pub const CONFIG_VALUE_BYTES_MAX: usize = i16::MAX as usize;
+
 /// What can be asked of the controller.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Command {
@@ -336,10 +339,7 @@ fn create_topic(
     let mut configs = BTreeMap::new();
     for (name, value) in &topic.configs {
         let value = value.as_deref().unwrap_or_default();
-        context
-            .configs
-            .validate(ResourceKind::Topic, name, value)
-            .map_err(|why| Kind::InvalidConfig.because(why))?;
+        check_config(context.configs, ResourceKind::Topic, name, value)?;
         configs.insert(name, value);
     }
     let first = (context.random)();
@@ -542,4 +542,19 @@ fn check_config_change(
         }
     }
     Ok(())
+}
+
+fn check_config(
+    validator: &dyn ConfigValidator,
+    kind: ResourceKind,
+    name: &str,
+    value: &str,
+) -> Result<(), CommandError> {
+    if value.len() > CONFIG_VALUE_BYTES_MAX {
+        return Err(CommandErrorKind::InvalidConfig.because(format!(
+            "The value of configuration {name} has {} bytes and may have {CONFIG_VALUE_BYTES_MAX}",
+            value.len()
+        )));
+    }
+    validator.validate(kind, name, value).map_err(|why| CommandErrorKind::InvalidConfig.because(why))
 }

@@ -13,9 +13,9 @@ mod topic_name;
 mod tests;
 
 pub use decide::{
-    Command, CommandError, CommandErrorKind, ConfigChange, ConfigValidator, Context, CreatedTopic,
-    DeletedTopic, NewTopic, NewTopicConfig, PARTITIONS_MAX, PARTITIONS_PER_REQUEST_MAX, PRODUCER_ID_BLOCK,
-    Reply, TopicCreated, TopicRef, decide,
+    CONFIG_VALUE_BYTES_MAX, Command, CommandError, CommandErrorKind, ConfigChange, ConfigValidator, Context,
+    CreatedTopic, DeletedTopic, NewTopic, NewTopicConfig, PARTITIONS_MAX, PARTITIONS_PER_REQUEST_MAX,
+    PRODUCER_ID_BLOCK, Reply, TopicCreated, TopicRef, decide,
 };
 pub use image::{BrokerImage, Delta, MetadataImage, PartitionImage, ReplayError, TopicImage};
 pub use records::{

@@ -244,6 +244,8 @@ fn configs_of_a_topic_live_and_die_with_it() {
     };
     assert_eq!(kind(controller.create_one(with(None))), CommandErrorKind::InvalidConfig);
     assert_eq!(kind(controller.create_one(with(Some("soon")))), CommandErrorKind::InvalidConfig);
+    let long = "1".repeat(CONFIG_VALUE_BYTES_MAX + 1);
+    assert!(controller.create_one(with(Some(&long))).unwrap_err().message.contains("32768 bytes"));
     controller.create_one(with(Some("5"))).unwrap();
     let resource = ConfigResource::topic("t");
     assert_eq!(controller.image.config(&resource, "retention.ms"), Some("5"));
