@@ -1,0 +1,256 @@
+//! One run: a few processes one after the other on the same disk, each recovering, checking, working, and ending somehow.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::rc::Rc;
+
+use corelog_storage::StorageError;
+use corelog_storage::io::simulated::{Faults, Random, SimIo, Simulation};
+use corelog_storage::journal::FlushMode;
+use corelog_storage::log::{Log, LogConfig, LogIdentity, SharedTenant};
+use corelog_storage::recovery::{Advisors, RecoveryOptions, recover};
+use corelog_storage::store::{Store, StoreOptions};
+use corelog_storage::types::LogId;
+
+use crate::Planted;
+use crate::model::{Chronicle, Model, SharedModel, Stage};
+use crate::workload;
+
+/// The choices of a run.
+pub struct Plan {
+    random: Random,
+    model: SharedModel,
+    dirs: Vec<PathBuf>,
+    flush: FlushMode,
+    segment_bytes: u32,
+    /// Whether the disk reports errors now and then while a process works.
+    faulty: bool,
+}
+
+/// How a process shall end, unless a crash comes first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum End {
+    CleanStop,
+    PowerCut,
+    Killed,
+}
+
+/// What one process runs with.
+pub struct Process {
+    pub io: SimIo,
+    pub stores: Vec<Rc<Store<SimIo>>>,
+    pub model: SharedModel,
+    pub random: RefCell<Random>,
+    pub config: LogConfig,
+    pub dirs: usize,
+    pub faulty: bool,
+    /// Each log's tenant, as the broker would keep it.
+    pub tenants: RefCell<HashMap<LogId, Rc<RefCell<Chronicle>>>>,
+}
+
+impl Plan {
+    pub fn new(seed: u64) -> Self {
+        // Not the simulation's own numbers: the same choices whatever the simulation draws.
+        let mut random = Random::new(seed ^ 0x5eed_0fa5_70e5);
+        let dirs = 1 + random.below(2);
+        Self {
+            dirs: (0..dirs).map(|dir| PathBuf::from(format!("/disk/d{dir}"))).collect(),
+            flush: if random.one_in(5) { FlushMode::Written } else { FlushMode::Always },
+            segment_bytes: 4_000 + random.below(60_000) as u32,
+            faulty: random.one_in(8),
+            model: Rc::new(RefCell::new(Model::default())),
+            random,
+        }
+    }
+
+    pub fn run(&mut self, simulation: &Simulation, planted: Planted) {
+        let mut io = simulation.io();
+        let lives = 2 + self.random.below(3);
+        let mut life = 0;
+        while life < lives {
+            let last = life + 1 == lives;
+            if !last && self.random.one_in(4) {
+                simulation.crash_after_steps(1 + self.random.below(60));
+            } else if !last {
+                simulation.crash_after_steps(30 + self.random.below(500));
+            }
+            let end = match self.random.below(3) {
+                // Without flushes nothing is promised about a power cut.
+                _ if last => End::CleanStop,
+                1 if self.flush == FlushMode::Always => End::PowerCut,
+                2 => End::Killed,
+                _ => End::CleanStop,
+            };
+            let ended = simulation.run(self.process(simulation, io, planted, end, last));
+            simulation.set_faults(Faults::default());
+            io = if ended.is_none() && self.flush == FlushMode::Always && self.random.coin() || end == End::PowerCut {
+                simulation.crash()
+            } else {
+                simulation.kill()
+            };
+            life += 1;
+        }
+    }
+
+    /// A process from its start to a clean stop, or to where it is to be killed.
+    async fn process(&mut self, simulation: &Simulation, io: SimIo, planted: Planted, end: End, last: bool) {
+        let cores = 1 + self.random.below(3) as u32;
+        let process = self.start(io, cores, planted).await;
+        self.check_recovered(&process).await;
+        if self.faulty && !last {
+            let errors = |random: &mut Random| if random.coin() { 200 + random.below(400) } else { 0 };
+            simulation.set_faults(Faults {
+                write_error_one_in: errors(&mut self.random),
+                flush_error_one_in: errors(&mut self.random),
+                ..Faults::default()
+            });
+        }
+        let process = Rc::new(process);
+        workload::run(&process, if last { 2 } else { 4 }).await;
+        if end != End::CleanStop {
+            return;
+        }
+        for store in &process.stores {
+            match store.close().await {
+                Ok(()) => {}
+                Err(error) => process.accept(&error),
+            }
+        }
+        drop(process);
+        if last {
+            // What a clean stop leaves is found whole, without replay.
+            let process = self.start(simulation.io(), 2, planted).await;
+            self.check_recovered(&process).await;
+        }
+    }
+
+    async fn start(&mut self, io: SimIo, cores: u32, planted: Planted) -> Process {
+        let model = self.model.clone();
+        {
+            // The metadata may or may not know a log whose creation was under way.
+            let mut model = model.borrow_mut();
+            let random = &mut self.random;
+            model.logs.retain(|_, log| match log.stage {
+                Stage::Live => true,
+                Stage::Creating => random.coin(),
+                Stage::Deleting => false,
+            });
+        }
+        let options = RecoveryOptions { dirs: self.dirs.clone(), cores, bugs: planted.journal };
+        let random = &mut self.random;
+        let mut advisors = Advisors {
+            is_live: &mut |identity| {
+                model.borrow().logs.get(&identity.log_id).is_some_and(|log| log.identity == *identity)
+            },
+            assign: &mut |_| random.below(u64::from(cores)) as u32,
+            tenant: &mut |_| Box::new(Chronicle::default()),
+        };
+        let recovered = recover(&io, &options, &mut advisors).await.expect("recovery");
+        let tenants = RefCell::new(HashMap::new());
+        let config = LogConfig {
+            segment_bytes: self.segment_bytes,
+            segment_ms: if self.random.coin() { 1_000_000 } else { 200 },
+        };
+        let mut stores = Vec::new();
+        for core in recovered.cores {
+            let mut options = StoreOptions::new(self.random.next_u64(), 96 * 1024 + self.random.below(200_000));
+            options.journal.first_extent_bytes = 16 * 1024 + self.random.below(40_000);
+            options.journal.extent_bytes = 32 * 1024;
+            options.journal.commit_bytes_max = 4096 * (1 + self.random.below(4) as usize);
+            options.journal.pending_bytes_max = 64 * 1024;
+            options.journal.flush = self.flush;
+            options.journal.bugs = planted.journal;
+            options.tail_cache_bytes = self.random.below(60_000) as usize;
+            options.dirty_bytes_due = 4_000 + self.random.below(80_000);
+            options.dirty_age_ms = 1 + self.random.below(50);
+            options.open_files_max = 1 + self.random.below(8) as usize;
+            options.cold_reads_max = 1 + self.random.below(3) as usize;
+            options.bugs = planted.log;
+            let mut tenant_of = |identity: &LogIdentity| -> SharedTenant {
+                let tenant = Rc::new(RefCell::new(Chronicle::default()));
+                tenants.borrow_mut().insert(identity.log_id, tenant.clone());
+                tenant
+            };
+            let store = Store::open(io.clone(), options, core, &mut tenant_of, &mut |_| config).await;
+            stores.push(store.expect("a store opens after recovery"));
+        }
+        Process {
+            io,
+            stores,
+            model: self.model.clone(),
+            random: RefCell::new(Random::new(self.random.next_u64())),
+            config,
+            dirs: self.dirs.len(),
+            faulty: self.faulty,
+            tenants,
+        }
+    }
+
+    /// Holds every log against the model, byte for byte.
+    async fn check_recovered(&self, process: &Process) {
+        let logs: HashMap<LogId, Rc<Log<SimIo>>> =
+            process.stores.iter().flat_map(|store| store.logs()).map(|log| (log.identity().log_id, log)).collect();
+        self.take_over_ends(process, &logs);
+        assert_eq!(logs.len(), self.model.borrow().logs.len(), "logs that nobody knows");
+        for log in logs.values() {
+            let mut offset = 0;
+            while offset < log.visible_end_offset() {
+                let slices = log.read(offset, 20_000, true).await.expect("a recovered log can be read");
+                assert!(slices.total_bytes > 0, "{log:?}: nothing at {offset}");
+                let mut model = self.model.borrow_mut();
+                let model_log = model.logs.get_mut(&log.identity().log_id).expect("checked above");
+                model_log.check_read(offset, &slices.batches, slices.next_offset);
+                offset = slices.next_offset;
+            }
+        }
+    }
+
+    /// Holds ends and tenants against the model, which takes over what survived.
+    fn take_over_ends(&self, process: &Process, logs: &HashMap<LogId, Rc<Log<SimIo>>>) {
+        let mut model = self.model.borrow_mut();
+        model.logs.retain(|log_id, model_log| {
+            let Some(log) = logs.get(log_id) else {
+                assert_eq!(model_log.stage, Stage::Creating, "{} is gone", model_log.identity.dir_name());
+                return false;
+            };
+            model_log.stage = Stage::Live;
+            model_log.recovered(log.log_end_offset());
+            assert_eq!(log.visible_end_offset(), log.log_end_offset());
+            let tenants = process.tenants.borrow();
+            let tenant = tenants.get(log_id).expect("every log was given one").borrow();
+            assert_eq!(*tenant, Chronicle::of(model_log), "{}: the tenant", log.identity().dir_name());
+            true
+        });
+    }
+}
+
+impl Process {
+    /// Errors that the disk caused on purpose are fine; any other is a bug.
+    pub fn accept(&self, error: &StorageError) {
+        let expected = matches!(error, StorageError::DirectoryFailed { .. } | StorageError::Closed);
+        assert!(expected && (self.faulty || matches!(error, StorageError::Closed)), "{error}");
+    }
+
+    pub fn now_ms(&self) -> i64 {
+        use corelog_storage::io::Io;
+        (self.io.now_ns() / 1_000_000) as i64
+    }
+
+    pub fn below(&self, bound: u64) -> u64 {
+        self.random.borrow_mut().below(bound)
+    }
+
+    pub fn one_in(&self, n: u64) -> bool {
+        self.random.borrow_mut().one_in(n)
+    }
+
+    /// A log that is open, chosen at random.
+    pub fn any_log(&self) -> Option<Rc<Log<SimIo>>> {
+        let mut logs: Vec<_> = self.stores.iter().flat_map(|store| store.logs()).collect();
+        // In an order that follows from the seed alone.
+        logs.sort_by_key(|log| log.identity().log_id);
+        let at = self.below(logs.len().max(1) as u64) as usize;
+        logs.into_iter().nth(at)
+    }
+}
