@@ -60,6 +60,8 @@ impl<I: Io> Log<I> {
         loop {
             asked.0.wait().await;
             if let Some(result) = asked.1.take() {
+                // A log that was deleted meanwhile has no files, or a successor has them.
+                self.check()?;
                 return result;
             }
         }
@@ -84,8 +86,6 @@ impl<I: Io> Log<I> {
                 SegmentReader::new(&log.core.io, source, &table).read(offset, max_bytes, at_least_one).await
             })
             .await?;
-        // A log that was deleted meanwhile may have a successor in the same directory.
-        self.check()?;
         let total_bytes = cold.bytes.len();
         let batches = if cold.bytes.is_empty() { Vec::new() } else { vec![cold.bytes] };
         Ok(Slices { batches, total_bytes, next_offset: cold.next_offset })
@@ -99,16 +99,13 @@ impl<I: Io> Log<I> {
         offset_min: Offset,
     ) -> Result<Option<(Offset, i64)>> {
         let log = self.clone();
-        let found = self
-            .in_housekeeping(COLD_READ_BYTES_MAX as u64, async move {
-                let table = log.table(&view).await?;
-                let file = log.segment_file(&view).await?;
-                let path = log.path.join(segment::log_file_name(view.base_offset));
-                let source = SegmentBytes { file: &*file, path: &path, len: view.len, tail: &view.tail };
-                SegmentReader::new(&log.core.io, source, &table).find_timestamp(target_ms, offset_min).await
-            })
-            .await?;
-        self.check()?;
-        Ok(found)
+        self.in_housekeeping(COLD_READ_BYTES_MAX as u64, async move {
+            let table = log.table(&view).await?;
+            let file = log.segment_file(&view).await?;
+            let path = log.path.join(segment::log_file_name(view.base_offset));
+            let source = SegmentBytes { file: &*file, path: &path, len: view.len, tail: &view.tail };
+            SegmentReader::new(&log.core.io, source, &table).find_timestamp(target_ms, offset_min).await
+        })
+        .await
     }
 }

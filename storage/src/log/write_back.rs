@@ -69,10 +69,11 @@ impl<I: Io> Log<I> {
         }
         let mut written = self.begin_write_back(whole, turn);
         for at in 0..written.stretches.len() {
-            let file = self.write_stretch(&mut written.stretches[at]).await?;
-            let stretch = &written.stretches[at];
-            written.new_file |= file.is_some() && stretch.new_file;
-            written.files.extend(file);
+            let stretch = &mut written.stretches[at];
+            if let Some(file) = self.write_stretch(stretch).await? {
+                written.new_file |= std::mem::take(&mut stretch.new_file);
+                written.files.push(file);
+            }
         }
         if let Some(active) = written.stretches.last() {
             written.covered.tail = active.tail.clone();
@@ -293,7 +294,7 @@ impl<I: Io> Written<I> {
 
     /// Takes over what the committed checkpoint says: what it covers may be evicted, and is read from the file.
     pub(crate) fn cover(self) -> Option<Sidecar<I>> {
-        let Self { log, covered, closed, bytes, new_file, stretches, _turn, .. } = self;
+        let Self { log, covered, closed, bytes, stretches, _turn, .. } = self;
         let mut state = log.state.borrow_mut();
         let mut tables = Vec::new();
         for stretch in stretches {
@@ -314,7 +315,7 @@ impl<I: Io> Written<I> {
                 segment.covered_max_timestamp = stretch.max_timestamp;
                 segment.tail = stretch.tail;
                 segment.exact = stretch.whole && segment.len == stretch.to;
-                segment.new_file &= !new_file;
+                segment.new_file = stretch.new_file;
                 segment.table = stretch.table;
             }
         }

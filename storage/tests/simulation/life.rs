@@ -55,7 +55,7 @@ impl Plan {
         let mut random = Random::new(seed ^ 0x5eed_0fa5_70e5);
         let dirs = 1 + random.below(2);
         Self {
-            dirs: (0..dirs).map(|dir| PathBuf::from(format!("/disk/d{dir}"))).collect(),
+            dirs: (0..dirs).map(|dir| PathBuf::from(format!("/d{dir}"))).collect(),
             flush: if random.one_in(5) { FlushMode::Written } else { FlushMode::Always },
             segment_bytes: 4_000 + random.below(60_000) as u32,
             faulty: random.one_in(8),
