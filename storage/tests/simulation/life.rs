@@ -26,6 +26,8 @@ pub struct Plan {
     segment_bytes: u32,
     /// Whether the disk reports errors now and then while a process works.
     faulty: bool,
+    /// Whether the process before stopped cleanly.
+    stopped_cleanly: bool,
 }
 
 /// How a process shall end, unless a crash comes first.
@@ -59,6 +61,7 @@ impl Plan {
             flush: if random.one_in(5) { FlushMode::Written } else { FlushMode::Always },
             segment_bytes: 4_000 + random.below(60_000) as u32,
             faulty: random.one_in(8),
+            stopped_cleanly: false,
             model: Rc::new(RefCell::new(Model::default())),
             random,
         }
@@ -76,15 +79,19 @@ impl Plan {
                 simulation.crash_after_steps(30 + self.random.below(500));
             }
             let end = match self.random.below(3) {
-                // Without flushes nothing is promised about a power cut.
                 _ if last => End::CleanStop,
-                1 if self.flush == FlushMode::Always => End::PowerCut,
+                1 => End::PowerCut,
                 2 => End::Killed,
                 _ => End::CleanStop,
             };
             let ended = simulation.run(self.process(simulation, io, planted, end, last));
             simulation.set_faults(Faults::default());
-            io = if ended.is_none() && self.flush == FlushMode::Always && self.random.coin() || end == End::PowerCut {
+            self.stopped_cleanly = ended == Some(true);
+            io = if ended.is_none() && self.random.coin() || end == End::PowerCut {
+                if self.flush == FlushMode::Written && !self.stopped_cleanly {
+                    // Without flushes a power cut may take any end of a log, but never a middle.
+                    self.model.borrow_mut().logs.values_mut().for_each(|log| log.must_hold = 0);
+                }
                 simulation.crash()
             } else {
                 simulation.kill()
@@ -93,8 +100,15 @@ impl Plan {
         }
     }
 
-    /// A process from its start to a clean stop, or to where it is to be killed.
-    async fn process(&mut self, simulation: &Simulation, io: SimIo, planted: Planted, end: End, last: bool) {
+    /// A process from its start to a clean stop (then it is true), or to where it is to be killed.
+    async fn process(
+        &mut self,
+        simulation: &Simulation,
+        io: SimIo,
+        planted: Planted,
+        end: End,
+        last: bool,
+    ) -> bool {
         let cores = 1 + self.random.below(3) as u32;
         let process = self.start(io, cores, planted).await;
         self.check_recovered(&process).await;
@@ -109,20 +123,22 @@ impl Plan {
         let process = Rc::new(process);
         workload::run(&process, if last { 2 } else { 4 }).await;
         if end != End::CleanStop {
-            return;
+            return false;
         }
+        let mut clean = true;
         for store in &process.stores {
-            match store.close().await {
-                Ok(()) => {}
-                Err(error) => process.accept(&error),
+            if let Err(error) = store.close().await {
+                process.accept(&error);
+                clean = false;
             }
         }
         drop(process);
         if last {
-            // What a clean stop leaves is found whole, without replay.
+            self.stopped_cleanly = clean;
             let process = self.start(simulation.io(), 2, planted).await;
             self.check_recovered(&process).await;
         }
+        clean
     }
 
     async fn start(&mut self, io: SimIo, cores: u32, planted: Planted) -> Process {
@@ -147,6 +163,11 @@ impl Plan {
             tenant: &mut |_| Box::new(Chronicle::default()),
         };
         let recovered = recover(&io, &options, &mut advisors).await.expect("recovery");
+        if self.stopped_cleanly {
+            assert!(!recovered.unclean, "the stop was clean");
+            assert_eq!(recovered.report.replayed_entries, 0, "a clean stop leaves nothing to replay");
+        }
+        self.stopped_cleanly = false;
         let tenants = RefCell::new(HashMap::new());
         let config = LogConfig {
             segment_bytes: self.segment_bytes,
@@ -154,7 +175,8 @@ impl Plan {
         };
         let mut stores = Vec::new();
         for core in recovered.cores {
-            let mut options = StoreOptions::new(self.random.next_u64(), 96 * 1024 + self.random.below(200_000));
+            let mut options =
+                StoreOptions::new(self.random.next_u64(), 96 * 1024 + self.random.below(200_000));
             options.journal.first_extent_bytes = 16 * 1024 + self.random.below(40_000);
             options.journal.extent_bytes = 32 * 1024;
             options.journal.commit_bytes_max = 4096 * (1 + self.random.below(4) as usize);
@@ -189,8 +211,12 @@ impl Plan {
 
     /// Holds every log against the model, byte for byte.
     async fn check_recovered(&self, process: &Process) {
-        let logs: HashMap<LogId, Rc<Log<SimIo>>> =
-            process.stores.iter().flat_map(|store| store.logs()).map(|log| (log.identity().log_id, log)).collect();
+        let logs: HashMap<LogId, Rc<Log<SimIo>>> = process
+            .stores
+            .iter()
+            .flat_map(|store| store.logs())
+            .map(|log| (log.identity().log_id, log))
+            .collect();
         self.take_over_ends(process, &logs);
         assert_eq!(logs.len(), self.model.borrow().logs.len(), "logs that nobody knows");
         for log in logs.values() {

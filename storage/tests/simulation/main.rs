@@ -46,9 +46,9 @@ fn nothing_acknowledged_is_lost_and_nothing_is_invented() {
     let failed = std::thread::scope(|scope| {
         let halves = [0, 1].map(|half| {
             scope.spawn(move || {
-                (half..seeds).step_by(2).find(|seed| {
-                    catch_unwind(AssertUnwindSafe(|| run(*seed, Planted::default()))).is_err()
-                })
+                (half..seeds)
+                    .step_by(2)
+                    .find(|seed| catch_unwind(AssertUnwindSafe(|| run(*seed, Planted::default()))).is_err())
             })
         });
         halves.into_iter().filter_map(|half| half.join().expect("the search itself does not panic")).min()

@@ -66,7 +66,12 @@ impl ModelLog {
             }
         }
         assert_eq!(at, read.len(), "{}: bytes beyond what was appended", self.identity.dir_name());
-        assert_eq!(next_offset, expected_next, "{}: next offset of a read at {offset}", self.identity.dir_name());
+        assert_eq!(
+            next_offset,
+            expected_next,
+            "{}: next offset of a read at {offset}",
+            self.identity.dir_name()
+        );
         self.must_hold = self.must_hold.max(next_offset);
     }
 

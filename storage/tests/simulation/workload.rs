@@ -57,9 +57,8 @@ async fn create(process: &Rc<Process>) {
         }
         model.next_log_id += 1;
         // Few names, so that a deleted log's name is used again.
-        let names = (0..LOGS_MAX as i32 + 1).filter(|partition| {
-            model.logs.values().all(|log| log.identity.partition != *partition)
-        });
+        let names = (0..LOGS_MAX as i32 + 1)
+            .filter(|partition| model.logs.values().all(|log| log.identity.partition != *partition));
         let Some(partition) = names.into_iter().next() else { return };
         let log_id = LogId(model.next_log_id * 0x0101_0101);
         let identity = LogIdentity { log_id, topic_id: [7; 16], topic: "t".to_owned(), partition };
@@ -213,7 +212,10 @@ async fn look_up(process: &Rc<Process>) {
     match (found, first) {
         (Some((offset, timestamp)), Some(first)) => {
             assert!(timestamp >= target_ms);
-            assert!((first.base_offset..first.next_offset).contains(&offset), "{log:?}: {offset} for {target_ms}");
+            assert!(
+                (first.base_offset..first.next_offset).contains(&offset),
+                "{log:?}: {offset} for {target_ms}"
+            );
         }
         (Some((offset, _)), None) => panic!("{log:?}: {offset} has no timestamp of {target_ms}"),
         (None, Some(first)) => {
