@@ -55,7 +55,7 @@ pub(crate) struct Settings {
 /// Mounts the recorded disk and serves it until it is unmounted. Needs root.
 pub(crate) fn serve(store: &Path, mount: &Path, settings: Settings) -> anyhow::Result<()> {
     ensure!(
-        settings.image_bytes % 4096 == 0,
+        settings.image_bytes.is_multiple_of(4096),
         "--image-bytes {} is not a multiple of 4096",
         settings.image_bytes
     );

@@ -2,6 +2,9 @@
 //! Used by `load`, `reader` and `reference`. Deliberately absent: reading them, and failed sends: what a power cut
 //! left open is simply never acknowledged.
 
+#[cfg(test)]
+mod tests;
+
 use std::fs::File;
 use std::io::Write;
 use std::path::Path;

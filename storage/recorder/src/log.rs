@@ -4,6 +4,9 @@
 //! A record is a header of 40 bytes, little-endian: kind `u8`, form `u8`, zero x 6, length `u64`, sequence `u64`,
 //! microseconds since the mount `u64`, subject `u64`; then `length` bytes of data unless the form says that all are zero.
 
+#[cfg(test)]
+mod tests;
+
 use std::fs::File;
 use std::io::{BufReader, ErrorKind, Read, Seek, SeekFrom, Write};
 use std::path::Path;

@@ -8,6 +8,8 @@ mod history;
 mod image;
 mod log;
 mod reference;
+#[cfg(test)]
+mod scratch;
 
 use std::fs::File;
 use std::io::Write as _;

@@ -4,6 +4,9 @@
 //!
 //! A directory of files `N.log` holds `BLOCKS` records each, a record being one block: its number, noise, a checksum.
 
+#[cfg(test)]
+mod tests;
+
 use std::fs::File;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};

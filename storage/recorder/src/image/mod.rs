@@ -3,6 +3,8 @@
 //! Deliberately absent: mounting what was built.
 
 mod cut;
+#[cfg(test)]
+mod tests;
 
 use std::fmt;
 use std::fs::File;
