@@ -1,5 +1,7 @@
 //! What an idle connection costs in memory. A process of its own, because resident memory is the process's.
 
+#![allow(clippy::unwrap_used)]
+
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::rc::Rc;

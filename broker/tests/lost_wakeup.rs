@@ -1,6 +1,8 @@
 //! glommio's lost wake-up, provoked with a preempt timer far too short: with the watchdog no connection hangs, and without
 //! it one soon does. Without the second half the first would prove nothing.
 
+#![allow(clippy::unwrap_used)]
+
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
