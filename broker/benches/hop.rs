@@ -19,6 +19,7 @@ use corelog::shard::executor::{self, CoreSettings};
 use corelog::shard::mailbox::{self, Incoming, Limits};
 use corelog::shard::preflight::preflight;
 use corelog::shard::shutdown::Shutdown;
+use corelog::shard::watchdog::{Pulse, Watchdog, WatchdogSettings};
 use crossbeam_queue::SegQueue;
 use futures_lite::AsyncReadExt;
 use glommio::channels::shared_channel;
@@ -73,7 +74,17 @@ where
 {
     let mut settings = CoreSettings::new(2, preflight().unwrap().cpus);
     settings.spin_before_park = spin;
-    executor::start(&settings, seeds, run).unwrap().join();
+    // As in the broker: without it a lost wake-up of glommio would end the measurement for good.
+    let pulses = [Pulse::default(), Pulse::default()].to_vec();
+    let watchdog = Watchdog::start(pulses.clone(), WatchdogSettings::default()).unwrap();
+    let seeds = seeds.into_iter().zip(pulses.clone()).collect();
+    let cores = executor::start(&settings, seeds, move |core, (seed, pulse): (T, Pulse)| {
+        glommio::spawn_local(pulse.beat()).detach();
+        run(core, seed)
+    });
+    cores.unwrap().join();
+    drop(watchdog);
+    println!("  {:?}", pulses.iter().map(Pulse::watched).collect::<Vec<_>>());
 }
 
 fn with_mailbox(name: &'static str, spin: Option<Duration>) {
@@ -215,8 +226,9 @@ fn with_shared_channel() {
     two_cores(None, seeds, move |core, (sender, receiver)| {
         let done = done.clone();
         async move {
-            let sender = Rc::new(sender.connect().await);
-            let receiver = receiver.connect().await;
+            // Together: each side waits for its peer.
+            let (sender, receiver) = futures_lite::future::zip(sender.connect(), receiver.connect()).await;
+            let sender = Rc::new(sender);
             if core == Core(1) {
                 glommio::spawn_local(async move {
                     while let Some(message) = receiver.recv().await {
@@ -226,7 +238,8 @@ fn with_shared_channel() {
                 .detach();
                 return done.requested().await;
             }
-            let waiting: Rc<RefCell<VecDeque<Rc<(Cell<Option<u64>>, RefCell<Option<Waker>>)>>>> = Rc::default();
+            let waiting: Rc<RefCell<VecDeque<Rc<(Cell<Option<u64>>, RefCell<Option<Waker>>)>>>> =
+                Rc::default();
             let answered = waiting.clone();
             glommio::spawn_local(async move {
                 while let Some(message) = receiver.recv().await {
