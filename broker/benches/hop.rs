@@ -29,6 +29,9 @@ const RUN: Duration = Duration::from_secs(2);
 /// One way to ask the other core and hear back.
 type Ask = Rc<dyn Fn(u64) -> Pin<Box<dyn Future<Output = u64>>>>;
 
+/// Callers in the order in which they will be answered.
+type Waiting<T> = Rc<RefCell<VecDeque<T>>>;
+
 /// Asks with `at_once` callers for a while.
 async fn measure(name: &str, ask: Ask, at_once: usize) {
     let begun = Instant::now();
@@ -179,7 +182,7 @@ fn with_socket_pair() {
                 return done.requested().await;
             }
             // Replies come in order, so the oldest caller is the one that is answered.
-            let waiting: Rc<RefCell<VecDeque<(Rc<Cell<Option<u64>>>, Option<Waker>)>>> = Rc::default();
+            let waiting: Waiting<(Rc<Cell<Option<u64>>>, Option<Waker>)> = Rc::default();
             let answered = waiting.clone();
             let receiving = back.clone();
             glommio::spawn_local(async move {
@@ -238,8 +241,7 @@ fn with_shared_channel() {
                 .detach();
                 return done.requested().await;
             }
-            let waiting: Rc<RefCell<VecDeque<Rc<(Cell<Option<u64>>, RefCell<Option<Waker>>)>>>> =
-                Rc::default();
+            let waiting: Waiting<Rc<(Cell<Option<u64>>, RefCell<Option<Waker>>)>> = Rc::default();
             let answered = waiting.clone();
             glommio::spawn_local(async move {
                 while let Some(message) = receiver.recv().await {

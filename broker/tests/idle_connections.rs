@@ -8,8 +8,9 @@ use std::rc::Rc;
 
 use bytes::{Bytes, BytesMut};
 use corelog::net::{
-    Balance, BoundListener, ConnectionInfo, Dispatched, NetSettings, Reply, Server, ServerParts, Service,
+    BoundListener, ConnectionInfo, Dispatched, NetSettings, Reply, Server, ServerParts, Service,
 };
+use corelog::shard::balance::Balance;
 use corelog::shard::budget::{Budget, Charge};
 use corelog::shard::executor::{self, CoreSettings};
 use corelog::shard::preflight::preflight;
