@@ -30,7 +30,22 @@ const RUN: Duration = Duration::from_secs(2);
 type Ask = Rc<dyn Fn(u64) -> Pin<Box<dyn Future<Output = u64>>>>;
 
 /// Callers in the order in which they will be answered.
-type Waiting<T> = Rc<RefCell<VecDeque<T>>>;
+type Waiting = Rc<RefCell<VecDeque<Rc<Slot>>>>;
+
+/// Where a caller waits for its answer.
+#[derive(Default)]
+struct Slot {
+    reply: Cell<Option<u64>>,
+    waker: RefCell<Option<Waker>>,
+}
+
+impl Slot {
+    fn answer(&self, reply: u64) {
+        self.reply.set(Some(reply));
+        let waker = self.waker.take();
+        waker.into_iter().for_each(Waker::wake);
+    }
+}
 
 /// Asks with `at_once` callers for a while.
 async fn measure(name: &str, ask: Ask, at_once: usize) {
@@ -182,15 +197,14 @@ fn with_socket_pair() {
                 return done.requested().await;
             }
             // Replies come in order, so the oldest caller is the one that is answered.
-            let waiting: Waiting<(Rc<Cell<Option<u64>>>, Option<Waker>)> = Rc::default();
+            let waiting: Waiting = Rc::default();
             let answered = waiting.clone();
             let receiving = back.clone();
             glommio::spawn_local(async move {
                 receiving
                     .receive(listen, |message| {
-                        let (slot, waker) = answered.borrow_mut().pop_front().unwrap();
-                        slot.set(Some(message));
-                        waker.into_iter().for_each(Waker::wake);
+                        let slot = answered.borrow_mut().pop_front().unwrap();
+                        slot.answer(message);
                     })
                     .await;
             })
@@ -199,15 +213,16 @@ fn with_socket_pair() {
             let ask: Ask = Rc::new(move |n| {
                 let (there, signal, waiting) = (there.clone(), signal.clone(), waiting.clone());
                 Box::pin(async move {
-                    let slot = Rc::new(Cell::new(None));
+                    let slot = Rc::new(Slot::default());
                     let mut sent = false;
                     std::future::poll_fn(|cx| {
-                        if let Some(reply) = slot.get() {
+                        if let Some(reply) = slot.reply.get() {
                             return std::task::Poll::Ready(reply);
                         }
                         if !sent {
                             sent = true;
-                            waiting.borrow_mut().push_back((slot.clone(), Some(cx.waker().clone())));
+                            *slot.waker.borrow_mut() = Some(cx.waker().clone());
+                            waiting.borrow_mut().push_back(slot.clone());
                             there.send(&signal, n);
                         }
                         std::task::Poll::Pending
@@ -241,27 +256,25 @@ fn with_shared_channel() {
                 .detach();
                 return done.requested().await;
             }
-            let waiting: Waiting<Rc<(Cell<Option<u64>>, RefCell<Option<Waker>>)>> = Rc::default();
+            let waiting: Waiting = Rc::default();
             let answered = waiting.clone();
             glommio::spawn_local(async move {
                 while let Some(message) = receiver.recv().await {
                     let slot = answered.borrow_mut().pop_front().unwrap();
-                    slot.0.set(Some(message));
-                    let waker = slot.1.take();
-                    waker.into_iter().for_each(Waker::wake);
+                    slot.answer(message);
                 }
             })
             .detach();
             let ask: Ask = Rc::new(move |n| {
                 let (sender, waiting) = (sender.clone(), waiting.clone());
                 Box::pin(async move {
-                    let slot = Rc::new((Cell::new(None), RefCell::new(None)));
+                    let slot = Rc::new(Slot::default());
                     waiting.borrow_mut().push_back(slot.clone());
                     sender.send(n).await.ok().unwrap();
-                    std::future::poll_fn(|cx| match slot.0.get() {
+                    std::future::poll_fn(|cx| match slot.reply.get() {
                         Some(reply) => std::task::Poll::Ready(reply),
                         None => {
-                            *slot.1.borrow_mut() = Some(cx.waker().clone());
+                            *slot.waker.borrow_mut() = Some(cx.waker().clone());
                             std::task::Poll::Pending
                         }
                     })
