@@ -4,7 +4,7 @@
 //! written. Deliberately absent: when to write back (`store::plan`) and how a round goes (`store::round`).
 
 use std::cell::{Cell, RefCell};
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::rc::{Rc, Weak};
 
@@ -68,9 +68,13 @@ pub(crate) struct Directory<I: Io> {
     /// The journal's session, and the position from which on it is needed, as the last checkpoint names it.
     pub(crate) session: u64,
     pub(crate) live_position: Cell<u64>,
-    /// One task at a time commits to the checkpoint log and takes over what it committed.
-    pub(crate) checkpoint_turn: Rc<Gate>,
-    pub(crate) logs: RefCell<HashMap<LogId, Weak<Log<I>>>>,
+    /// Whoever commits to the checkpoint log holds a pass until it has taken over what it committed; a rewrite, which must say
+    /// all that was committed, holds all of them.
+    pub(crate) commit_passes: Rc<Gate>,
+    /// One rewrite at a time.
+    pub(crate) rewrite_turn: Rc<Gate>,
+    /// Ordered, so that a simulated run follows from its seed alone.
+    pub(crate) logs: RefCell<BTreeMap<LogId, Weak<Log<I>>>>,
     /// Logs with bytes that no checkpoint covers, each once.
     pub(crate) dirty: RefCell<Vec<Rc<Log<I>>>>,
     pub(crate) dirty_bytes: Cell<u64>,

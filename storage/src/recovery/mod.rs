@@ -7,7 +7,7 @@
 mod rebuild;
 mod scan;
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 
 use crate::checkpoint::{self, CheckpointLog, FileIdentity, Record};
@@ -149,6 +149,9 @@ struct DirRecovery<'a, I: Io> {
     options: &'a RecoveryOptions,
 }
 
+/// Logs that are being rebuilt.
+type Rebuilds = BTreeMap<LogId, Rebuild>;
+
 /// Logs by the core that shall own them.
 type ByCore = Vec<Vec<RecoveredLog>>;
 
@@ -180,7 +183,8 @@ impl<I: Io> DirRecovery<'_, I> {
         // The same order at every start: hash maps have none.
         known.sort_by_key(|(identity, ..)| identity.log_id);
         let mut scan = Scan::of(io, path).await?;
-        let mut logs: HashMap<LogId, Rebuild> = HashMap::new();
+        // Ordered, so that a simulated run follows from its seed alone.
+        let mut logs = Rebuilds::new();
         for (identity, owner_epoch, closed, covered) in known {
             if (advisors.is_live)(&identity) && !scan.is_deleted(identity.log_id) {
                 scan.claim(io, &identity, covered.next_offset > 0).await?;
@@ -206,10 +210,8 @@ impl<I: Io> DirRecovery<'_, I> {
             replaces: loaded.generation,
         };
         let mut by_core: ByCore = (0..self.options.cores).map(|_| Vec::new()).collect();
-        let mut logs: Vec<_> = logs.into_values().collect();
-        logs.sort_by_key(Rebuild::log_id);
         report.logs += logs.len() as u64;
-        for log in logs {
+        for log in logs.into_values() {
             let log = log.finish(self.dir_index);
             let core = (advisors.assign)(&log.identity);
             let cores = self.options.cores;
@@ -230,7 +232,7 @@ impl<I: Io> DirRecovery<'_, I> {
     async fn replay(
         &self,
         sessions: &HashMap<u64, u64>,
-        logs: &mut HashMap<LogId, Rebuild>,
+        logs: &mut Rebuilds,
         advisors: &mut Advisors<'_>,
         report: &mut RecoveryReport,
     ) -> Result<()> {
@@ -264,7 +266,7 @@ impl<I: Io> DirRecovery<'_, I> {
     }
 
     /// Makes what replay wrote durable, and removes segments that were begun and never named.
-    async fn settle(&self, logs: &mut HashMap<LogId, Rebuild>) -> Result<()> {
+    async fn settle(&self, logs: &mut Rebuilds) -> Result<()> {
         if logs.values().any(Rebuild::has_written) {
             self.io.sync_file_system(self.path).await?;
         }

@@ -2,7 +2,7 @@
 //!
 //! Called by recovery. Only what carries our own mark, or what a checkpoint names and the metadata does not, is ever removed.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::path::{Path, PathBuf};
 
 use super::{CHECKPOINT_DIR, JOURNAL_DIR};
@@ -15,7 +15,7 @@ use crate::{Result, StorageError};
 pub(super) struct Scan {
     path: PathBuf,
     /// Partitions' directories that no checkpointed log has claimed so far.
-    unclaimed: BTreeMap<String, ()>,
+    unclaimed: BTreeSet<String>,
     /// Directories that wait for their removal.
     deleted: BTreeMap<LogId, String>,
     doomed: Vec<LogIdentity>,
@@ -24,7 +24,7 @@ pub(super) struct Scan {
 impl Scan {
     /// Lists a log directory.
     pub(super) async fn of<I: Io>(io: &I, path: &Path) -> Result<Self> {
-        let (mut unclaimed, mut deleted) = (BTreeMap::new(), BTreeMap::new());
+        let (mut unclaimed, mut deleted) = (BTreeSet::new(), BTreeMap::new());
         for entry in io.read_dir(path).await? {
             if !entry.is_dir || [JOURNAL_DIR, CHECKPOINT_DIR].contains(&entry.name.as_str()) {
                 continue;
@@ -32,7 +32,7 @@ impl Scan {
             if let Some(log_id) = parse_deleted_dir_name(&entry.name) {
                 deleted.insert(log_id, entry.name);
             } else if parse_dir_name(&entry.name).is_some() {
-                unclaimed.insert(entry.name, ());
+                unclaimed.insert(entry.name);
             }
         }
         Ok(Self { path: path.to_path_buf(), unclaimed, deleted, doomed: Vec::new() })
@@ -51,7 +51,7 @@ impl Scan {
         has_data: bool,
     ) -> Result<()> {
         let name = identity.dir_name();
-        if self.unclaimed.remove(&name).is_some() {
+        if self.unclaimed.remove(&name) {
             return Ok(());
         }
         let path = self.path.join(&name);
@@ -71,8 +71,8 @@ impl Scan {
     /// # Errors
     /// `ForeignDirectory` when there is a partition's directory that no checkpoint names.
     pub(super) fn refuse_foreign(&self) -> Result<()> {
-        let doomed: Vec<String> = self.doomed.iter().map(LogIdentity::dir_name).collect();
-        match self.unclaimed.keys().find(|name| !doomed.contains(name)) {
+        let doomed: HashSet<String> = self.doomed.iter().map(LogIdentity::dir_name).collect();
+        match self.unclaimed.iter().find(|name| !doomed.contains(*name)) {
             Some(name) => Err(StorageError::ForeignDirectory { path: self.path.join(name) }),
             None => Ok(()),
         }
@@ -84,7 +84,7 @@ impl Scan {
         for identity in std::mem::take(&mut self.doomed) {
             let name = identity.dir_name();
             // A directory that a living log of the same partition has claimed is not the dead one's.
-            if self.unclaimed.remove(&name).is_some() && !self.is_deleted(identity.log_id) {
+            if self.unclaimed.remove(&name) && !self.is_deleted(identity.log_id) {
                 let deleted = identity.deleted_dir_name();
                 io.rename(&self.path.join(&name), &self.path.join(&deleted)).await?;
                 self.deleted.insert(identity.log_id, deleted);

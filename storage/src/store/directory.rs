@@ -16,6 +16,9 @@ use crate::log::{Covered, Log, LogConfig, SharedTenant, records};
 use crate::recovery::{CHECKPOINT_DIR, JOURNAL_DIR, RecoveredDir, RecoveredLog};
 use crate::{Result, StorageError};
 
+/// Commits to the checkpoint log that may be under way at once; they share flushes.
+const COMMITS_MAX: usize = 64;
+
 impl<I: Io> Directory<I> {
     /// Puts a checkpoint file of this core in place that names its logs and its journal's new session, and opens the journal.
     pub(crate) async fn open(
@@ -50,7 +53,8 @@ impl<I: Io> Directory<I> {
             checkpoint,
             session,
             live_position: Cell::new(0),
-            checkpoint_turn: Gate::new(1),
+            commit_passes: Gate::new(COMMITS_MAX),
+            rewrite_turn: Gate::new(1),
             logs: RefCell::default(),
             dirty: RefCell::default(),
             dirty_bytes: Cell::new(0),
@@ -72,28 +76,42 @@ impl<I: Io> Directory<I> {
         self.logs.borrow().values().filter_map(Weak::upgrade).collect()
     }
 
-    /// Commits records to the checkpoint log, then has `take_over` apply what they say before anybody else can commit.
+    /// Commits records to the checkpoint log, together with whoever commits at the same time, then has `take_over` apply what
+    /// they say before the file can be rewritten. Two commits about one log must not run at once: see `Log::write_turn`.
     ///
     /// # Errors
     /// Disk full: nothing was written. Anything else has failed the directory.
     pub(crate) async fn commit(&self, records: Vec<Record>, take_over: impl FnOnce()) -> Result<()> {
-        let _turn = self.checkpoint_turn.pass().await;
+        let pass = self.commit_passes.pass().await;
         self.check()?;
         self.checkpoint.commit(records).await.map_err(|error| self.unless_full(error))?;
         take_over();
-        if self.checkpoint.needs_rewrite() {
-            let mut known =
-                vec![Record::Session { session: self.session, live_position: self.live_position.get() }];
-            for log in self.live_logs() {
-                known.extend(log.records());
-            }
-            match self.checkpoint.rewrite(known).await.map_err(|error| self.unless_full(error)) {
-                // The old file is still in use, and tried again at the next commit.
-                Err(error) if !error.is_disk_full() => return Err(error),
-                _ => {}
-            }
+        drop(pass);
+        if self.checkpoint.needs_rewrite()
+            && let Some(_turn) = self.rewrite_turn.try_pass()
+        {
+            self.rewrite().await?;
         }
         Ok(())
+    }
+
+    /// Puts a checkpoint file in the place of one that has grown long.
+    async fn rewrite(&self) -> Result<()> {
+        let mut passes = Vec::with_capacity(COMMITS_MAX);
+        while passes.len() < COMMITS_MAX {
+            passes.push(self.commit_passes.pass().await);
+        }
+        self.check()?;
+        let mut known =
+            vec![Record::Session { session: self.session, live_position: self.live_position.get() }];
+        for log in self.live_logs() {
+            known.extend(log.records());
+        }
+        match self.checkpoint.rewrite(known).await.map_err(|error| self.unless_full(error)) {
+            // The old file is still in use, and this is tried again at the next commit.
+            Err(error) if error.is_disk_full() => Ok(()),
+            result => result,
+        }
     }
 
     fn unless_full(&self, error: StorageError) -> StorageError {
@@ -139,8 +157,15 @@ impl<I: Io> Directory<I> {
             Err(error) => Err(error),
         };
         renamed.map_err(|error| self.fail(&error))?;
-        self.forget(core, log).await?;
-        core.io.remove_dir_all(&doomed).await.map_err(|error| self.fail(&error))
+        // Its new name alone tells a restart that it goes, so on a full disk its space may be freed first.
+        match self.forget(core, log).await {
+            Err(error) if error.is_disk_full() => {
+                core.io.remove_dir_all(&doomed).await.map_err(|error| self.fail(&error))?;
+                self.forget(core, log).await
+            }
+            Err(error) => Err(error),
+            Ok(()) => core.io.remove_dir_all(&doomed).await.map_err(|error| self.fail(&error)),
+        }
     }
 
     /// Notes that a log is gone.

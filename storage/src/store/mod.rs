@@ -8,7 +8,7 @@ mod plan;
 mod round;
 
 use std::cell::{Cell, RefCell};
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashSet};
 use std::path::PathBuf;
 use std::rc::Rc;
 
@@ -86,7 +86,9 @@ pub struct StoreStats {
 pub struct Store<I: Io> {
     core: Rc<Core<I>>,
     dirs: Vec<Rc<Directory<I>>>,
-    logs: RefCell<HashMap<LogId, Rc<Log<I>>>>,
+    logs: RefCell<BTreeMap<LogId, Rc<Log<I>>>>,
+    /// Names of the logs' directories, those being made and being removed included.
+    names: RefCell<HashSet<String>>,
     closing: Cell<bool>,
 }
 
@@ -120,11 +122,18 @@ impl<I: Io> Store<I> {
             let session = options.session.wrapping_add(index as u64);
             dirs.push(Directory::open(&core, &options, recovered.cores, dir, &logs, session).await?);
         }
-        let store = Rc::new(Self { core, dirs, logs: RefCell::default(), closing: Cell::new(false) });
+        let store = Rc::new(Self {
+            core,
+            dirs,
+            logs: RefCell::default(),
+            names: RefCell::default(),
+            closing: Cell::new(false),
+        });
         for log in recovered.logs {
             let dir = store.dir(log.dir_index)?;
             let (config, tenant) = (configs(&log.identity), tenants(&log.identity));
             let log = directory::revive(&store.core, &dir, log, config, tenant);
+            store.names.borrow_mut().insert(log.identity().dir_name());
             store.logs.borrow_mut().insert(log.identity().log_id, log);
         }
         for dir in &store.dirs {
@@ -157,25 +166,20 @@ impl<I: Io> Store<I> {
         if self.closing.get() {
             return Err(StorageError::Closed);
         }
-        let taken = |log: &Rc<Log<I>>| {
-            log.identity().log_id == identity.log_id || log.identity().dir_name() == identity.dir_name()
-        };
-        if self.logs.borrow().values().any(taken) {
-            return Err(StorageError::LogExists { name: identity.dir_name() });
+        let name = identity.dir_name();
+        let known = self.logs.borrow().contains_key(&identity.log_id);
+        if known || !self.names.borrow_mut().insert(name.clone()) {
+            return Err(StorageError::LogExists { name });
         }
-        let log = Log::new(
-            identity,
-            0,
-            config,
-            (self.core.clone(), dir.clone()),
-            (Vec::new(), Covered::default()),
-            tenant,
-        );
-        self.logs.borrow_mut().insert(log.identity().log_id, log.clone());
+        let homes = (self.core.clone(), dir.clone());
+        let log = Log::new(identity, 0, config, homes, (Vec::new(), Covered::default()), tenant);
         match dir.make_log(&self.core, &log).await {
-            Ok(()) => Ok(log),
+            Ok(()) => {
+                self.logs.borrow_mut().insert(log.identity().log_id, log.clone());
+                Ok(log)
+            }
             Err(error) => {
-                self.logs.borrow_mut().remove(&log.identity().log_id);
+                self.names.borrow_mut().remove(&name);
                 log.end(error.clone());
                 Err(error)
             }
@@ -187,7 +191,7 @@ impl<I: Io> Store<I> {
         self.logs.borrow().get(&log_id).cloned()
     }
 
-    /// All open logs, in no order.
+    /// All open logs, ordered by their ids.
     pub fn logs(&self) -> Vec<Rc<Log<I>>> {
         self.logs.borrow().values().cloned().collect()
     }
@@ -196,12 +200,13 @@ impl<I: Io> Store<I> {
     /// and its partition's directory is free for another log.
     ///
     /// # Errors
-    /// `DirectoryFailed`. An unknown id is no error: a deletion may be repeated.
+    /// `DirectoryFailed`. An unknown id is no error, so a deletion may be repeated; a second one answers while the first is under way.
     pub async fn delete_log(&self, log_id: LogId) -> Result<()> {
         let Some(log) = self.log(log_id) else { return Ok(()) };
-        let done = log.home_dir().clone().drop_log(&self.core, &log).await;
         self.logs.borrow_mut().remove(&log_id);
-        done
+        log.home_dir().clone().drop_log(&self.core, &log).await?;
+        self.names.borrow_mut().remove(&log.identity().dir_name());
+        Ok(())
     }
 
     /// Stops cleanly: takes no more appends, writes everything back, cuts segments to their exact length, and notes in the

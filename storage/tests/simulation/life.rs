@@ -1,11 +1,12 @@
 //! One run: a few processes one after the other on the same disk, each recovering, checking, working, and ending somehow.
 
 use std::cell::RefCell;
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::rc::Rc;
 
 use corelog_storage::StorageError;
+use corelog_storage::io::Io;
 use corelog_storage::io::simulated::{Faults, Random, SimIo, Simulation};
 use corelog_storage::journal::FlushMode;
 use corelog_storage::log::{Log, LogConfig, LogIdentity, SharedTenant};
@@ -26,9 +27,14 @@ pub struct Plan {
     segment_bytes: u32,
     /// Whether the disk reports errors now and then while a process works.
     faulty: bool,
+    /// Whether the disk is nearly full while a process works.
+    tight: bool,
     /// Whether the process before stopped cleanly.
     stopped_cleanly: bool,
 }
+
+/// Size of the simulated disk unless a fault says otherwise.
+const DISK_BYTES: u64 = 1 << 40;
 
 /// How a process shall end, unless a crash comes first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,8 +53,9 @@ pub struct Process {
     pub config: LogConfig,
     pub dirs: usize,
     pub faulty: bool,
+    pub tight: bool,
     /// Each log's tenant, as the broker would keep it.
-    pub tenants: RefCell<HashMap<LogId, Rc<RefCell<Chronicle>>>>,
+    pub tenants: RefCell<BTreeMap<LogId, Rc<RefCell<Chronicle>>>>,
 }
 
 impl Plan {
@@ -61,6 +68,7 @@ impl Plan {
             flush: if random.one_in(5) { FlushMode::Written } else { FlushMode::Always },
             segment_bytes: 4_000 + random.below(60_000) as u32,
             faulty: random.one_in(8),
+            tight: random.one_in(8),
             stopped_cleanly: false,
             model: Rc::new(RefCell::new(Model::default())),
             random,
@@ -112,13 +120,18 @@ impl Plan {
         let cores = 1 + self.random.below(3) as u32;
         let process = self.start(io, cores, planted).await;
         self.check_recovered(&process).await;
-        if self.faulty && !last {
+        if self.faulty && !self.tight && !last {
             let errors = |random: &mut Random| if random.coin() { 200 + random.below(400) } else { 0 };
             simulation.set_faults(Faults {
                 write_error_one_in: errors(&mut self.random),
                 flush_error_one_in: errors(&mut self.random),
                 ..Faults::default()
             });
+        }
+        if self.tight && !last {
+            let used = DISK_BYTES - process.io.available_bytes(&self.dirs[0]).await.expect("a figure");
+            let capacity_bytes = Some(used + self.random.below(400_000));
+            simulation.set_faults(Faults { capacity_bytes, ..Faults::default() });
         }
         let process = Rc::new(process);
         workload::run(&process, if last { 2 } else { 4 }).await;
@@ -168,7 +181,7 @@ impl Plan {
             assert_eq!(recovered.report.replayed_entries, 0, "a clean stop leaves nothing to replay");
         }
         self.stopped_cleanly = false;
-        let tenants = RefCell::new(HashMap::new());
+        let tenants = RefCell::new(BTreeMap::new());
         let config = LogConfig {
             segment_bytes: self.segment_bytes,
             segment_ms: if self.random.coin() { 1_000_000 } else { 200 },
@@ -205,13 +218,14 @@ impl Plan {
             config,
             dirs: self.dirs.len(),
             faulty: self.faulty,
+            tight: self.tight,
             tenants,
         }
     }
 
     /// Holds every log against the model, byte for byte.
     async fn check_recovered(&self, process: &Process) {
-        let logs: HashMap<LogId, Rc<Log<SimIo>>> = process
+        let logs: BTreeMap<LogId, Rc<Log<SimIo>>> = process
             .stores
             .iter()
             .flat_map(|store| store.logs())
@@ -233,7 +247,7 @@ impl Plan {
     }
 
     /// Holds ends and tenants against the model, which takes over what survived.
-    fn take_over_ends(&self, process: &Process, logs: &HashMap<LogId, Rc<Log<SimIo>>>) {
+    fn take_over_ends(&self, process: &Process, logs: &BTreeMap<LogId, Rc<Log<SimIo>>>) {
         let mut model = self.model.borrow_mut();
         model.logs.retain(|log_id, model_log| {
             let Some(log) = logs.get(log_id) else {
@@ -254,12 +268,15 @@ impl Plan {
 impl Process {
     /// Errors that the disk caused on purpose are fine; any other is a bug.
     pub fn accept(&self, error: &StorageError) {
-        let expected = matches!(error, StorageError::DirectoryFailed { .. } | StorageError::Closed);
-        assert!(expected && (self.faulty || matches!(error, StorageError::Closed)), "{error}");
+        let expected = match error {
+            StorageError::Closed => true,
+            StorageError::DirectoryFailed { .. } => self.faulty && !self.tight,
+            error => self.tight && error.is_disk_full(),
+        };
+        assert!(expected, "{error}");
     }
 
     pub fn now_ms(&self) -> i64 {
-        use corelog_storage::io::Io;
         (self.io.now_ns() / 1_000_000) as i64
     }
 

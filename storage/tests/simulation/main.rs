@@ -56,6 +56,21 @@ fn nothing_acknowledged_is_lost_and_nothing_is_invented() {
     assert_eq!(failed, None, "run it again with CORELOG_SEED set to this seed");
 }
 
+#[test]
+fn a_seed_is_one_run() {
+    for seed in [3, 11] {
+        let traces = [(), ()].map(|()| {
+            let simulation = Simulation::new(seed);
+            simulation.keep_trace(100_000);
+            Plan::new(seed).run(&simulation, Planted::default());
+            simulation.trace()
+        });
+        assert!(!traces[0].is_empty());
+        let parted = traces[0].lines().zip(traces[1].lines()).find(|(one, other)| one != other);
+        assert_eq!(parted, None, "seed {seed} took two different runs");
+    }
+}
+
 /// The first seed that notices the bug.
 fn caught(planted: Planted) -> Option<u64> {
     (0..seeds().max(SEEDS)).find(|seed| catch_unwind(AssertUnwindSafe(|| run(*seed, planted))).is_err())

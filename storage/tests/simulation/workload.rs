@@ -82,7 +82,13 @@ async fn create(process: &Rc<Process>) {
                 log.stage = Stage::Live;
             }
         }
-        Err(error) => process.accept(&error),
+        Err(error) => {
+            process.accept(&error);
+            // Refused: it is not there, and must not come back.
+            if error.is_disk_full() {
+                process.model.borrow_mut().logs.remove(&log_id);
+            }
+        }
     }
 }
 
