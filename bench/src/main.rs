@@ -9,6 +9,7 @@ mod fetch;
 mod load;
 mod process;
 mod produce;
+mod report;
 mod wire;
 
 use std::io::Write;
@@ -33,6 +34,8 @@ enum Command {
     Fetch(fetch::FetchArgs),
     /// Measures a directory's disk in the way the journal and the segments use it.
     Disk(disk::DiskArgs),
+    /// Makes report.md out of the JSON files of a comparison.
+    Report(report::ReportArgs),
 }
 
 /// What a command that could not run to its end prints in the place of its result, so that no row is silently missing.
@@ -48,6 +51,7 @@ fn main() -> ExitCode {
         Command::Produce(args) => ("produce", produce::run(&args).and_then(|result| print_json(&result))),
         Command::Fetch(args) => ("fetch", fetch::run(&args).and_then(|result| print_json(&result))),
         Command::Disk(args) => ("disk", disk::run(&args).and_then(|result| print_json(&result))),
+        Command::Report(args) => ("report", report::run(&args)),
     };
     let Err(error) = result else { return ExitCode::SUCCESS };
     let error = format!("{error:#}");
