@@ -2,6 +2,9 @@
 //! record and each acknowledgement is written to the recorded history at once. Run by `main`.
 //! Deliberately absent: sending anything a second time; a record without an answer stays open.
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::path::Path;
@@ -30,7 +33,7 @@ const WRITERS: u32 = 4;
 const IN_FLIGHT: usize = 4;
 
 /// Records of a batch at most.
-const BATCH_RECORDS_MAX: usize = 20;
+const BATCH_RECORDS_MAX: i32 = 20;
 
 /// Bytes of a value: usually up to the first, and one batch in `LARGE_SHARE` has values up to the second.
 const VALUE_BYTES_MAX: [usize; 2] = [1500, 40_000];
@@ -158,7 +161,7 @@ impl<'a> Writer<'a> {
                 let mut value = vec![0; length];
                 self.random.fill_bytes(&mut value);
                 self.bytes += length as u64;
-                let key = format!("{}-{}", self.number, self.sequence + index as u64);
+                let key = format!("{}-{}", self.number, self.sequence + u64::from(index.cast_unsigned()));
                 record(index, timestamp, key, value)
             })
             .collect();
@@ -173,13 +176,12 @@ impl<'a> Writer<'a> {
             })
             .collect();
         self.history.append(&invoked)?;
-        let sent = Sent { partition, first_sequence: self.sequence, records: count as u64 };
+        let sent =
+            Sent { partition, first_sequence: self.sequence, records: u64::from(count.cast_unsigned()) };
         self.sequence += sent.records;
         self.in_flight.push_back(sent);
-        let mut batch = BytesMut::new();
-        let options = RecordEncodeOptions { version: 2, compression: Compression::None };
-        RecordBatchEncoder::encode(&mut batch, &records, &options)?;
-        let data = PartitionProduceData::default().with_index(partition).with_records(Some(batch.freeze()));
+        let batch = encode(&records)?;
+        let data = PartitionProduceData::default().with_index(partition).with_records(Some(batch));
         let topic = TopicProduceData::default()
             .with_name(topic_name(self.settings.topic))
             .with_partition_data(vec![data]);
@@ -216,7 +218,16 @@ impl<'a> Writer<'a> {
     }
 }
 
-fn record(index: usize, timestamp: i64, key: String, value: Vec<u8>) -> Record {
+/// One batch of all the records.
+fn encode(records: &[Record]) -> anyhow::Result<Bytes> {
+    let mut batch = BytesMut::new();
+    let options = RecordEncodeOptions { version: 2, compression: Compression::None };
+    RecordBatchEncoder::encode(&mut batch, records, &options)?;
+    Ok(batch.freeze())
+}
+
+/// The record at a position of a batch, without a producer id.
+fn record(index: i32, timestamp: i64, key: String, value: Vec<u8>) -> Record {
     Record {
         transactional: false,
         control: false,
@@ -226,8 +237,9 @@ fn record(index: usize, timestamp: i64, key: String, value: Vec<u8>) -> Record {
         producer_epoch: NO_PRODUCER_EPOCH,
         timestamp_type: TimestampType::Creation,
         // Position in the batch; the broker gives the real one.
-        offset: i64::try_from(index).unwrap_or(i64::MAX),
-        sequence: NO_SEQUENCE,
+        offset: i64::from(index),
+        // The encoder puts records into one batch only while their sequences go up with their positions.
+        sequence: NO_SEQUENCE.wrapping_add(index),
         timestamp,
         key: Some(Bytes::from(key)),
         value: Some(Bytes::from(value)),
