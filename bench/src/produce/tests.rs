@@ -1,5 +1,7 @@
 //! Encoding and patching against the protocol crate and the storage crate; replies whole, cut and wrong.
 
+mod sessions;
+
 use bytes::{Bytes, BytesMut};
 use corelog_storage::batch::{BatchHeader, Compression, HEADER_BYTES, check_crc};
 use kafka_protocol::messages::produce_response::{PartitionProduceResponse, TopicProduceResponse};
