@@ -16,6 +16,7 @@ pub(crate) mod state;
 pub(crate) mod tables;
 mod tail;
 mod timestamps;
+pub(crate) mod together;
 pub(crate) mod write_back;
 
 use std::cell::{Cell, RefCell};

@@ -7,12 +7,14 @@
 mod rebuild;
 mod scan;
 
+use std::cell::RefCell;
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 
 use crate::checkpoint::{self, CheckpointLog, FileIdentity, Record};
 use crate::io::Io;
 use crate::journal::{self, RETIRED};
+use crate::log::together::together;
 use crate::log::{ClosedSegment, Covered, LogIdentity, Tenant, records};
 use crate::types::LogId;
 use crate::{Result, StorageError};
@@ -23,6 +25,9 @@ use scan::Scan;
 pub(crate) const JOURNAL_DIR: &str = "journal";
 /// Where the checkpoint files lie below a log directory.
 pub(crate) const CHECKPOINT_DIR: &str = "checkpoint";
+
+/// Logs that are written to at once.
+const WRITERS_MAX: usize = 8;
 
 /// What recovery works on.
 #[derive(Debug, Clone)]
@@ -237,21 +242,19 @@ impl<I: Io> DirRecovery<'_, I> {
         report: &mut RecoveryReport,
     ) -> Result<()> {
         let journal_dir = self.path.join(JOURNAL_DIR);
-        let mut pending = Pending::default();
+        let pending = Pending::default();
         let mut applied = 0;
         let bugs = self.options.bugs;
         let found = journal::replay(self.io, &journal_dir, sessions, bugs, &mut async |entry| {
             // Entries of logs that no checkpoint names are of logs that were dropped.
             if let Some(log) = logs.get_mut(&entry.header.log_id) {
                 let tenant = &mut *advisors.tenant;
-                let taken = log.apply(self.io, &entry.header, entry.payload, tenant, &mut pending).await;
+                let taken = log.apply(self.io, &entry.header, entry.payload, tenant, &pending).await;
                 applied +=
                     u64::from(taken.map_err(|what| what.into_error(&journal_dir, entry.commit_position))?);
             }
             if pending.is_over() {
-                for log in logs.values_mut() {
-                    log.write_whole_blocks(self.io, &mut pending).await?;
-                }
+                self.write_whole_blocks(logs, &pending).await?;
             }
             Ok(())
         })
@@ -259,10 +262,19 @@ impl<I: Io> DirRecovery<'_, I> {
         report.applied_entries += applied;
         report.replayed_entries += found.iter().map(|session| session.entries).sum::<u64>();
         report.replayed_bytes += found.iter().map(|session| session.bytes).sum::<u64>();
-        for log in logs.values_mut() {
-            log.write_whole_blocks(self.io, &mut pending).await?;
-        }
-        Ok(())
+        self.write_whole_blocks(logs, &pending).await
+    }
+
+    async fn write_whole_blocks(&self, logs: &mut Rebuilds, pending: &Pending) -> Result<()> {
+        let logs = RefCell::new(logs.values_mut());
+        together((0..WRITERS_MAX).map(|_| async {
+            loop {
+                let next = logs.borrow_mut().next();
+                let Some(log) = next else { return Ok(()) };
+                log.write_whole_blocks(self.io, pending).await?;
+            }
+        }))
+        .await
     }
 
     /// Makes what replay wrote durable, and removes segments that were begun and never named.
@@ -270,10 +282,16 @@ impl<I: Io> DirRecovery<'_, I> {
         if logs.values().any(Rebuild::has_written) {
             self.io.sync_file_system(self.path).await?;
         }
-        for log in logs.values() {
-            log.remove_unnamed_segments(self.io).await?;
-        }
-        Ok(())
+        // Of the others at most an empty, reserved segment is there, and used when its offset comes.
+        let written = RefCell::new(logs.values().filter(|log| log.has_written()));
+        together((0..WRITERS_MAX).map(|_| async {
+            loop {
+                let next = written.borrow_mut().next();
+                let Some(log) = next else { return Ok(()) };
+                log.remove_unnamed_segments(self.io).await?;
+            }
+        }))
+        .await
     }
 
     /// Puts the new checkpoint generation in place; with its last file it counts. Then ends the old journals.

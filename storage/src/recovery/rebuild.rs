@@ -3,6 +3,7 @@
 //! Called by recovery for each entry. Entries that the checkpoint covers are passed over, so replaying twice changes nothing. Every
 //! entry is held against what came before it; one that does not fit is corruption.
 
+use std::cell::Cell;
 use std::path::{Path, PathBuf};
 
 use crate::batch::BatchHeader;
@@ -21,13 +22,21 @@ const PENDING_BYTES_MAX: usize = 64 << 20;
 /// How many bytes all logs of a directory hold unwritten.
 #[derive(Debug, Default)]
 pub(super) struct Pending {
-    bytes: usize,
+    bytes: Cell<usize>,
 }
 
 impl Pending {
     /// Whether they should be written, however small.
     pub(super) fn is_over(&self) -> bool {
-        self.bytes > PENDING_BYTES_MAX
+        self.bytes.get() > PENDING_BYTES_MAX
+    }
+
+    fn add(&self, bytes: usize) {
+        self.bytes.set(self.bytes.get() + bytes);
+    }
+
+    fn remove(&self, bytes: usize) {
+        self.bytes.set(self.bytes.get().saturating_sub(bytes));
     }
 }
 
@@ -109,7 +118,7 @@ impl Rebuild {
         entry: &EntryHeader,
         payload: &[u8],
         tenant: &mut dyn FnMut(&LogIdentity) -> Box<dyn Tenant>,
-        pending: &mut Pending,
+        pending: &Pending,
     ) -> std::result::Result<bool, NotApplied> {
         if entry.sequence <= self.covered.sequence {
             return Ok(false);
@@ -141,7 +150,7 @@ impl Rebuild {
         entry: &EntryHeader,
         payload: &[u8],
         tenant: &mut dyn FnMut(&LogIdentity) -> Box<dyn Tenant>,
-        pending: &mut Pending,
+        pending: &Pending,
     ) -> std::result::Result<(), NotApplied> {
         let header = BatchHeader::parse(payload).map_err(|error| NotApplied::Misfit(error.to_string()))?;
         self.require("batch length", header.total_len() as u64, payload.len() as u64)?;
@@ -153,7 +162,7 @@ impl Rebuild {
         }
         self.require("position", self.covered.segment_len, u64::from(entry.segment_position))?;
         self.unwritten.extend_from_slice(payload);
-        pending.bytes += payload.len();
+        pending.add(payload.len());
         self.covered.segment_len += payload.len() as u64;
         self.covered.next_offset = header.next_offset();
         self.covered.max_timestamp = self.covered.max_timestamp.max(header.max_timestamp);
@@ -186,7 +195,7 @@ impl Rebuild {
     }
 
     /// Writes the whole blocks that wait, and keeps the rest.
-    pub(super) async fn write_whole_blocks<I: Io>(&mut self, io: &I, pending: &mut Pending) -> Result<()> {
+    pub(super) async fn write_whole_blocks<I: Io>(&mut self, io: &I, pending: &Pending) -> Result<()> {
         if !self.applied && self.unwritten.len() < ALIGN {
             return Ok(());
         }
@@ -196,13 +205,13 @@ impl Rebuild {
             self.write(io, &file, whole).await?;
             self.unwritten.drain(..whole);
             self.unwritten_from += whole as u64;
-            pending.bytes = pending.bytes.saturating_sub(whole);
+            pending.remove(whole);
         }
         Ok(())
     }
 
     /// Writes the active segment to its last byte, cuts it there, and begins the next one.
-    async fn close_segment<I: Io>(&mut self, io: &I, pending: &mut Pending) -> Result<()> {
+    async fn close_segment<I: Io>(&mut self, io: &I, pending: &Pending) -> Result<()> {
         let file = self.segment_file(io).await?;
         self.write(io, &file, self.unwritten.len()).await?;
         file.set_len(self.covered.segment_len).await?;
@@ -211,7 +220,7 @@ impl Rebuild {
             len: self.covered.segment_len,
             max_timestamp: self.covered.max_timestamp,
         });
-        pending.bytes = pending.bytes.saturating_sub(self.unwritten.len());
+        pending.remove(self.unwritten.len());
         self.unwritten.clear();
         self.unwritten_from = 0;
         self.covered.segment_base = self.covered.next_offset;

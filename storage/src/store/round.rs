@@ -3,6 +3,7 @@
 //! One task per directory decides (`plan`) and runs it; a clean stop runs a last one. The order is the whole point: segments
 //! written, flushed, journal durable up to what the checkpoint will name, checkpoint, release, sidecars.
 
+use std::cell::RefCell;
 use std::rc::Rc;
 
 use super::plan::{Due, Pressure, due};
@@ -11,7 +12,11 @@ use crate::checkpoint::Record;
 use crate::io::{File, Io};
 use crate::log::Log;
 use crate::log::home::{Core, Directory};
+use crate::log::together::together;
 use crate::log::write_back::{Sidecar, Written};
+
+/// Logs written back at once. Each holds a transfer of 512 KiB.
+const WRITERS_MAX: usize = 8;
 
 /// Files flushed one by one in a round; with more, one `syncfs` is cheaper.
 const FLUSHED_FILES_MAX: usize = 64;
@@ -81,15 +86,7 @@ impl<I: Io> Directory<I> {
         if whole {
             due = self.live_logs().into_iter().filter(|log| log.wants_final_write_back()).collect();
         }
-        let mut unflushed = Unflushed { files: Vec::new(), dirs: Vec::new(), everything: false };
-        let mut written = Vec::with_capacity(due.len());
-        for log in due {
-            if let Some(mut log) = log.write_back(whole).await? {
-                unflushed.add(&mut log);
-                written.push(log);
-            }
-            core.io.yield_if_needed().await;
-        }
+        let (unflushed, written) = self.write_back_all(core, due, whole).await?;
         if core.bugs.release_before_checkpoint {
             self.journal.release(cut);
         }
@@ -112,6 +109,32 @@ impl<I: Io> Directory<I> {
             core.io.yield_if_needed().await;
         }
         Ok(())
+    }
+
+    /// Writes back the logs that are due, a few at a time.
+    async fn write_back_all(
+        &self,
+        core: &Rc<Core<I>>,
+        due: Vec<Rc<Log<I>>>,
+        whole: bool,
+    ) -> Result<(Unflushed<I>, Vec<Written<I>>)> {
+        let written = RefCell::new(Vec::with_capacity(due.len()));
+        let unflushed = RefCell::new(Unflushed { files: Vec::new(), dirs: Vec::new(), everything: false });
+        let writers = WRITERS_MAX.min(due.len());
+        let due = RefCell::new(due.into_iter());
+        together((0..writers).map(|_| async {
+            loop {
+                let next = due.borrow_mut().next();
+                let Some(log) = next else { return Ok(()) };
+                if let Some(mut log) = log.write_back(whole).await? {
+                    unflushed.borrow_mut().add(&mut log);
+                    written.borrow_mut().push(log);
+                }
+                core.io.yield_if_needed().await;
+            }
+        }))
+        .await?;
+        Ok((unflushed.into_inner(), written.into_inner()))
     }
 
     /// Commits what was written in checkpoints of bounded size, the last of which says from where on the journal is needed.
@@ -179,14 +202,10 @@ impl<I: Io> Unflushed<I> {
         if self.everything {
             return core.io.sync_file_system(&dir.path).await;
         }
-        for file in &self.files {
-            file.flush().await?;
+        together(self.files.iter().map(|file| file.flush())).await?;
+        if core.bugs.skip_directory_flush {
+            return Ok(());
         }
-        if !core.bugs.skip_directory_flush {
-            for log in &self.dirs {
-                core.io.sync_dir(log.path()).await?;
-            }
-        }
-        Ok(())
+        together(self.dirs.iter().map(|log| core.io.sync_dir(log.path()))).await
     }
 }
