@@ -17,11 +17,21 @@ pub(crate) struct CacheBudget<I: Io> {
     charged_bytes: Cell<usize>,
     /// Evictable units in the order they were appended; one entry per pinned batch or closed chunk.
     queue: RefCell<VecDeque<(Weak<Log<I>>, Evictable)>>,
+    /// Length of the queue at which the units of logs that are gone are swept out of it.
+    sweep_at: Cell<usize>,
 }
+
+/// The queue is not swept below this many units.
+const SWEEP_MIN: usize = 1024;
 
 impl<I: Io> CacheBudget<I> {
     pub(crate) fn new(limit_bytes: usize) -> Self {
-        Self { limit_bytes, charged_bytes: Cell::new(0), queue: RefCell::default() }
+        Self {
+            limit_bytes,
+            charged_bytes: Cell::new(0),
+            queue: RefCell::default(),
+            sweep_at: Cell::new(SWEEP_MIN),
+        }
     }
 
     /// Bytes that all tail caches of the core hold.
@@ -36,7 +46,13 @@ impl<I: Io> CacheBudget<I> {
 
     /// Puts a unit at the end of the queue.
     pub(crate) fn enqueue(&self, log: &Weak<Log<I>>, unit: Evictable) {
-        self.queue.borrow_mut().push_back((log.clone(), unit));
+        let mut queue = self.queue.borrow_mut();
+        queue.push_back((log.clone(), unit));
+        // Logs that come and go below the limit would fill it for ever.
+        if queue.len() >= self.sweep_at.get() {
+            queue.retain(|(log, _)| log.strong_count() > 0);
+            self.sweep_at.set(SWEEP_MIN.max(queue.len() * 2));
+        }
     }
 
     /// Evicts until the limit is met. Returns false when the oldest unit must first be written back.

@@ -241,6 +241,10 @@ impl<I: Io> Log<I> {
     pub(crate) fn evict(&self, unit: Evictable) -> bool {
         let mut state = self.state.borrow_mut();
         let mut covered = state.covered.next_offset;
+        // A log that has ended is read by nobody, and no checkpoint will cover it. Who still writes it back needs it.
+        if self.check().is_err() && self.write_turn.try_pass().is_some() {
+            covered = state.next_offset;
+        }
         if self.core.bugs.evict_uncovered {
             covered = state.next_offset;
         }

@@ -1,6 +1,21 @@
-//! When a round is due.
+//! When a round is due; what a store refuses; what a failed directory means for the others.
+
+use std::cell::RefCell;
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+use std::time::Duration;
+
+use bytes::BytesMut;
 
 use super::plan::{Due, Pressure, due};
+use super::{Store, StoreOptions};
+use crate::StorageError;
+use crate::batch::{BatchBuilder, BatchHeader};
+use crate::io::Io;
+use crate::io::simulated::{Faults, SimIo, Simulation};
+use crate::log::{Log, LogConfig, LogIdentity, NoTenant, SharedTenant};
+use crate::recovery::{Advisors, RecoveryOptions, recover};
+use crate::types::LogId;
 
 const CALM: Pressure = Pressure { dirty_logs: 1, age_ns: 10, pressed: false, full: false };
 
@@ -11,4 +26,93 @@ fn a_round_is_due_when_something_presses_or_has_waited_long_and_never_without_wo
     assert_eq!(due(Pressure { pressed: true, ..CALM }, 100), Due::Now);
     assert_eq!(due(Pressure { full: true, ..CALM }, 100), Due::Now);
     assert_eq!(due(Pressure { dirty_logs: 0, age_ns: 500, pressed: true, full: true }, 100), Due::Idle);
+}
+
+/// A store with two log directories, each with one log, on a simulated disk.
+async fn two_directories(io: SimIo) -> (Rc<Store<SimIo>>, [Rc<Log<SimIo>>; 2]) {
+    let dirs = vec![PathBuf::from("/a"), PathBuf::from("/b")];
+    let options = RecoveryOptions { dirs, cores: 1, bugs: Default::default() };
+    let mut advisors =
+        Advisors { is_live: &mut |_| true, assign: &mut |_| 0, tenant: &mut |_| Box::new(NoTenant) };
+    let mut recovered = recover(&io, &options, &mut advisors).await.unwrap();
+    let mut options = StoreOptions::new(1, 1 << 20);
+    options.tail_cache_bytes = 20_000;
+    let tenant = || -> SharedTenant { Rc::new(RefCell::new(NoTenant)) };
+    let core = recovered.cores.remove(0);
+    let store =
+        Store::open(io, options, core, &mut |_| tenant(), &mut |_| LogConfig::default()).await.unwrap();
+    let mut logs = Vec::new();
+    for dir_index in [0, 1] {
+        let log_id = LogId(dir_index as u64 + 1);
+        let identity = LogIdentity { log_id, topic_id: [0; 16], topic: "t".into(), partition: dir_index };
+        logs.push(
+            store.create_log(identity, dir_index as usize, LogConfig::default(), tenant()).await.unwrap(),
+        );
+    }
+    (store, logs.try_into().unwrap())
+}
+
+async fn append(log: &Rc<Log<SimIo>>) -> crate::Result<()> {
+    let bytes = BatchBuilder::new().record(1, None, Some(&[7; 3000])).build();
+    let header = BatchHeader::parse(&bytes).unwrap();
+    let permit = log.prepare(bytes.len(), 0).await?;
+    let len = bytes.len();
+    let appended = permit.append(BytesMut::from(&bytes[..]), len, &header, 0)?;
+    log.durable(appended.next_offset()).await
+}
+
+#[test]
+fn a_failed_directory_takes_only_its_own_logs_with_it_and_leaves_their_memory_to_the_others() {
+    let simulation = Simulation::new(5);
+    simulation.block_on(async {
+        let (store, [broken, sound]) = two_directories(simulation.io()).await;
+        append(&broken).await.unwrap();
+        let waiting = broken.watch(broken.visible_end_offset());
+        simulation.set_faults(Faults { broken_below: vec!["/a".into()], ..Faults::default() });
+        let error = append(&broken).await.unwrap_err();
+        assert!(matches!(error, StorageError::DirectoryFailed { .. }), "{error}");
+        assert!(waiting.await.is_err(), "who waited is told");
+        assert!(matches!(broken.read(0, 1, true).await, Err(StorageError::DirectoryFailed { .. })));
+        assert_eq!(store.stats().failed_dirs, [PathBuf::from("/a")]);
+        for _ in 0..40 {
+            append(&sound).await.unwrap();
+            simulation.io().sleep(Duration::from_secs(6)).await;
+        }
+        assert!(store.stats().tail_cache_bytes <= 20_000, "{:?}", store.stats());
+        assert!(sound.read(0, 1, true).await.unwrap().total_bytes > 3000, "evicted, and read from the disk");
+    });
+}
+
+#[test]
+fn a_log_of_a_partition_that_is_there_is_refused_until_the_other_is_deleted() {
+    let simulation = Simulation::new(6);
+    simulation.block_on(async {
+        let (store, [log, _]) = two_directories(simulation.io()).await;
+        let tenant = || -> SharedTenant { Rc::new(RefCell::new(NoTenant)) };
+        let again = LogIdentity { log_id: LogId(9), ..log.identity().clone() };
+        let refused = store.create_log(again.clone(), 1, LogConfig::default(), tenant()).await;
+        assert!(matches!(refused, Err(StorageError::LogExists { .. })));
+        append(&log).await.unwrap();
+        store.delete_log(LogId(1)).await.unwrap();
+        assert!(matches!(append(&log).await, Err(StorageError::Closed)));
+        let fresh = store.create_log(again, 0, LogConfig::default(), tenant()).await.unwrap();
+        assert_eq!(fresh.log_end_offset(), 0);
+        append(&fresh).await.unwrap();
+        store.close().await.unwrap();
+    });
+}
+
+#[test]
+fn a_partition_directory_of_unknown_origin_refuses_the_start_and_is_left_alone() {
+    let simulation = Simulation::new(7);
+    simulation.block_on(async {
+        let io = simulation.io();
+        io.create_dir_all(Path::new("/a/foreign-0")).await.unwrap();
+        let options = RecoveryOptions { dirs: vec!["/a".into()], cores: 1, bugs: Default::default() };
+        let mut advisors =
+            Advisors { is_live: &mut |_| true, assign: &mut |_| 0, tenant: &mut |_| Box::new(NoTenant) };
+        let error = recover(&io, &options, &mut advisors).await.unwrap_err();
+        assert!(error.to_string().starts_with("/a/foreign-0 looks like"), "{error}");
+        assert_eq!(io.read_dir(Path::new("/a/foreign-0")).await.unwrap(), []);
+    });
 }
