@@ -28,6 +28,7 @@ use crate::shard::budget::{Budget, Share};
 use crate::shard::message::Port;
 use crate::shard::runtime::Shard;
 use crate::shard::shutdown::Shutdown;
+use crate::shard::watchdog::Pulse;
 
 /// How often idle producers are forgotten.
 const EXPIRY_INTERVAL: Duration = Duration::from_secs(60);
@@ -72,6 +73,7 @@ pub(super) struct CoreSeed {
     pub(super) port: Port,
     pub(super) listeners: Vec<CoreListener>,
     pub(super) recovered: RecoveredCore,
+    pub(super) pulse: Pulse,
     pub(super) node: Arc<Node>,
     /// Told once: that the core serves, or why it does not.
     pub(super) ready: mpsc::Sender<Result<(), StorageError>>,
@@ -80,7 +82,8 @@ pub(super) struct CoreSeed {
 impl CoreSeed {
     /// Runs the core until the broker stops.
     pub(super) async fn run(self) {
-        let Self { port, listeners, recovered, node, ready } = self;
+        let Self { port, listeners, recovered, pulse, node, ready } = self;
+        glommio::spawn_local(pulse.beat()).detach();
         let metrics = Rc::new(CoreMetrics::default());
         let budget = Budget::new(node.memory_bytes / u64::from(node.cores));
         let reconciler = match open(&node, recovered, &budget, &metrics).await {

@@ -8,27 +8,32 @@ use crate::control::MetricsText;
 use crate::metrics::{CoreStats, NodeStats, render};
 use crate::shard::Core;
 use crate::shard::message::{Notice, Notifier, Port};
+use crate::shard::watchdog::Pulse;
 
 /// How long a scrape waits for a core. One that is stuck shows by being absent.
 const CORE_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Makes the text of /metrics from what the cores of `ports` tell.
-pub(super) fn text(ports: &[Port]) -> MetricsText {
+pub(super) fn text(ports: &[Port], pulses: &[Pulse]) -> MetricsText {
+    let pulses: Arc<[Pulse]> = pulses.into();
     let notifiers: Arc<[(Core, Notifier)]> =
         ports.iter().map(|port| (port.core(), port.notifier())).collect();
     Arc::new(move || {
-        let notifiers = notifiers.clone();
+        let (notifiers, pulses) = (notifiers.clone(), pulses.clone());
         Box::pin(async move {
             // On a thread of its own: the control thread must not wait for a core that may be waiting for it.
             match tokio::task::spawn_blocking(move || collect(&notifiers)).await {
-                Ok(stats) => render(stats, api::name_of).unwrap_or_default(),
+                Ok(cores) => {
+                    let watched = pulses.iter().map(Pulse::watched).collect();
+                    render(NodeStats { cores, watched }, api::name_of).unwrap_or_default()
+                }
                 Err(error) => format!("# the cores could not be asked: {error}\n"),
             }
         })
     })
 }
 
-fn collect(notifiers: &[(Core, Notifier)]) -> NodeStats {
+fn collect(notifiers: &[(Core, Notifier)]) -> Vec<CoreStats> {
     let (tell, told) = mpsc::channel();
     for (core, notifier) in notifiers {
         let tell = tell.clone();
@@ -45,5 +50,5 @@ fn collect(notifiers: &[(Core, Notifier)]) -> NodeStats {
         cores.push(stats);
     }
     cores.sort_by_key(|stats| stats.core);
-    NodeStats { cores, ..NodeStats::default() }
+    cores
 }

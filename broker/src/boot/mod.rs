@@ -29,6 +29,7 @@ use crate::shard::mailbox::{self, Limits};
 use crate::shard::message::Port;
 use crate::shard::preflight::preflight;
 use crate::shard::shutdown::{Shutdown, Stop};
+use crate::shard::watchdog::{Pulse, Watchdog, WatchdogSettings};
 use recovery::recover;
 
 /// Runs a broker until it is told to stop. What prevents the start is one line on stderr.
@@ -54,7 +55,8 @@ fn run(options: &StartOptions) -> anyhow::Result<()> {
 
     // The mailbox is made before anybody can send; what is sent before a core runs waits in its inbox.
     let ports: Vec<Port> = mailbox::mailbox(cores, Limits::default());
-    let (control, control_thread) = start_control(&config, &identity, &ports)?;
+    let pulses: Vec<Pulse> = (0..cores).map(|_| Pulse::default()).collect();
+    let (control, control_thread) = start_control(&config, &identity, &ports, &pulses)?;
     let broker_epoch = register(&control, &identity, &config, &listeners)?;
     let recovering = Instant::now();
     let recovered = recover(&config, cores, &control.image())?;
@@ -85,8 +87,10 @@ fn run(options: &StartOptions) -> anyhow::Result<()> {
         .into_iter()
         .zip(BoundListener::per_core(listeners))
         .zip(recovered.cores)
-        .map(|((port, listeners), recovered)| CoreSeed {
+        .zip(pulses.clone())
+        .map(|(((port, listeners), recovered), pulse)| CoreSeed {
             port,
+            pulse,
             listeners,
             recovered,
             node: node.clone(),
@@ -98,6 +102,7 @@ fn run(options: &StartOptions) -> anyhow::Result<()> {
         executor::start(&CoreSettings::new(cores, granted.cpus.clone()), seeds, |_, seed: CoreSeed| {
             seed.run()
         })?;
+    let watchdog = Watchdog::start(pulses, WatchdogSettings::default())?;
     for _ in 0..cores {
         // A core that ends without a word has said why in the log.
         is_ready.recv().map_err(|_| anyhow::anyhow!("a core ended while it was starting"))??;
@@ -111,6 +116,7 @@ fn run(options: &StartOptions) -> anyhow::Result<()> {
 
     wait_for_stop(&shutdown)?;
     running.join();
+    drop(watchdog);
     control_thread.stop();
     drop(identity);
     tracing::info!("stopped cleanly");
@@ -172,13 +178,14 @@ fn start_control(
     config: &Arc<BrokerConfig>,
     identity: &Identity,
     ports: &[Port],
+    pulses: &[Pulse],
 ) -> anyhow::Result<(Control, ControlThread)> {
     let dir = identity.dirs.first().map(|dir| dir.path.join(control::METADATA_DIR)).unwrap_or_default();
     let started = Control::start(control::Options {
         dir,
         node_id: identity.node_id,
         policy: controller::policy(config),
-        admin: config.metrics_listen.map(|address| control::Admin { address, metrics: metrics::text(ports) }),
+        admin: config.metrics_listen.map(|address| control::Admin { address, metrics: metrics::text(ports, pulses) }),
         snapshot_after_bytes: control::SNAPSHOT_AFTER_BYTES,
     })?;
     if let Some(address) = started.1.admin_address() {

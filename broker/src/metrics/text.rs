@@ -9,6 +9,7 @@ use prometheus_client::registry::Registry;
 
 use super::core_stats::CoreStats;
 use super::latency::Latency;
+use crate::shard::watchdog::Watched;
 
 /// The text's content type.
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -17,10 +18,8 @@ pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; cha
 #[derive(Debug, Clone, Default)]
 pub struct NodeStats {
     pub cores: Vec<CoreStats>,
-    /// Times a core that stood still with work to do was woken, by core.
-    pub watchdog_wakes: Vec<u64>,
-    /// Version of the committed metadata.
-    pub metadata_version: u64,
+    /// What the watchdog has seen, by core.
+    pub watched: Vec<Watched>,
 }
 
 /// The scrape's text. `api_name` names an API key.
@@ -52,25 +51,7 @@ impl Collector for Scrape {
         self.journals(&mut encoder)?;
         self.per_core(&mut encoder)?;
         self.memory(&mut encoder)?;
-        family(
-            &mut encoder,
-            "watchdog_wakes",
-            "Cores woken that stood still with work to do",
-            MetricType::Counter,
-            |metric| {
-                for (core, wakes) in self.stats.watchdog_wakes.iter().enumerate() {
-                    count(metric, &[("core", core.to_string())], *wakes)?;
-                }
-                Ok(())
-            },
-        )?;
-        family(
-            &mut encoder,
-            "metadata_version",
-            "Version of the committed metadata",
-            MetricType::Gauge,
-            |metric| metric.encode_gauge(&(self.stats.metadata_version as i64)),
-        )
+        self.watchdog(&mut encoder)
     }
 }
 
@@ -171,6 +152,23 @@ impl Scrape {
                         MetricType::Gauge => gauge(metric, &labels, value(core))?,
                         _ => count(metric, &labels, value(core))?,
                     }
+                }
+                Ok(())
+            })?;
+        }
+        Ok(())
+    }
+
+    fn watchdog(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        type Value = fn(&Watched) -> u64;
+        let rows: [(&str, &str, Value); 2] = [
+            ("watchdog_wakes", "Times a core slept with work to do and was woken", |seen| seen.woken_again),
+            ("watchdog_stalls", "Times a core did not answer for 200 ms", |seen| seen.stalls),
+        ];
+        for (name, help, value) in rows {
+            family(encoder, name, help, MetricType::Counter, |metric| {
+                for (core, seen) in self.stats.watched.iter().enumerate() {
+                    count(metric, &[("core", core.to_string())], value(seen))?;
                 }
                 Ok(())
             })?;
