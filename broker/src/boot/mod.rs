@@ -185,7 +185,9 @@ fn start_control(
         dir,
         node_id: identity.node_id,
         policy: controller::policy(config),
-        admin: config.metrics_listen.map(|address| control::Admin { address, metrics: metrics::text(ports, pulses) }),
+        admin: config
+            .metrics_listen
+            .map(|address| control::Admin { address, metrics: metrics::text(ports, pulses) }),
         snapshot_after_bytes: control::SNAPSHOT_AFTER_BYTES,
     })?;
     if let Some(address) = started.1.admin_address() {

@@ -10,10 +10,8 @@ use glommio::{LocalExecutorBuilder, Placement, PoolPlacement};
 
 use crate::config::BrokerConfig;
 use crate::drive::ProducerTenant;
+use crate::shard::executor::BLOCKING_THREADS;
 use crate::shard::view::placement_of;
-
-/// Threads for what has no asynchronous form (directories, truncation), so that one slow call does not hold the others.
-const BLOCKING_THREADS: usize = 2;
 
 /// Brings every log to what its journals say, and assigns it to a core of this start.
 pub(super) fn recover(

@@ -6,7 +6,7 @@ use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
-use glommio::{ExecutorJoinHandle, LocalExecutorBuilder, Placement};
+use glommio::{ExecutorJoinHandle, LocalExecutorBuilder, Placement, PoolPlacement};
 
 use super::Core;
 
@@ -16,6 +16,10 @@ pub const PREEMPT_TIMER_MIN: Duration = Duration::from_millis(10);
 
 /// Submission queue entries per ring. Sockets polled in one loop turn beyond it are submitted in several rounds.
 const RING_ENTRIES: usize = 512;
+
+/// Threads of each core for what has no asynchronous form. Freeing blocks on a disk that discards them takes milliseconds, and
+/// one such call must not hold the others.
+pub const BLOCKING_THREADS: usize = 8;
 
 /// How the cores run.
 #[derive(Debug, Clone)]
@@ -86,7 +90,8 @@ where
             .preempt_timer(settings.preempt_timer)
             .ring_depth(RING_ENTRIES)
             // Registered buffers count against MEMLOCK and storage brings its own: the least there is.
-            .io_memory(0);
+            .io_memory(0)
+            .blocking_thread_pool_placement(PoolPlacement::Unbound(BLOCKING_THREADS));
         if let Some(spin) = settings.spin_before_park {
             builder = builder.spin_before_park(spin);
         }
