@@ -4,7 +4,7 @@
 
 use super::broker_settings::broker_setting;
 use super::load::Given;
-use super::setting::InvalidValue;
+use super::setting::{InvalidValue, list};
 use super::topic_settings::{TopicSetting, topic_setting};
 
 /// The values that partitions act on.
@@ -14,6 +14,8 @@ pub struct TopicConfig {
     pub segment_bytes: u64,
     pub segment_ms: u64,
     pub log_append_time: bool,
+    /// Whether records must have keys: `cleanup.policy` names compact.
+    pub keys_required: bool,
     pub timestamp_before_max_ms: i64,
     pub timestamp_after_max_ms: i64,
 }
@@ -105,25 +107,20 @@ fn coarser_names(name: &str) -> &'static [(&'static str, i64)] {
 impl TopicConfig {
     /// Resolves a topic's values. `own` looks up what the topic itself was given.
     pub fn resolve<'a>(own: impl Fn(&str) -> Option<&'a str>, broker: &Given) -> Self {
-        let number = |name: &'static str| -> i64 {
-            topic_setting(name)
-                .and_then(|topic| {
-                    synonyms(topic, own(name), broker).into_iter().next().and_then(|first| first.value)
-                })
-                .and_then(|value| value.trim().parse().ok())
-                .unwrap_or_default()
+        let text = |name: &'static str| -> String {
+            let first = topic_setting(name)
+                .and_then(|topic| synonyms(topic, own(name), broker).into_iter().next())
+                .and_then(|synonym| synonym.value);
+            first.unwrap_or_default()
         };
-        let timestamp_type = topic_setting("message.timestamp.type").and_then(|topic| {
-            synonyms(topic, own("message.timestamp.type"), broker)
-                .into_iter()
-                .next()
-                .and_then(|one| one.value)
-        });
+        // Checked when it was given; the defaults are checked by the tables' test.
+        let number = |name: &'static str| text(name).trim().parse::<i64>().unwrap_or_default();
         Self {
             max_message_bytes: number("max.message.bytes").max(0) as usize,
             segment_bytes: number("segment.bytes").max(0) as u64,
             segment_ms: number("segment.ms").max(0) as u64,
-            log_append_time: timestamp_type.as_deref() == Some("LogAppendTime"),
+            log_append_time: text("message.timestamp.type") == "LogAppendTime",
+            keys_required: list(&text("cleanup.policy")).any(|policy| policy == "compact"),
             timestamp_before_max_ms: number("message.timestamp.before.max.ms"),
             timestamp_after_max_ms: number("message.timestamp.after.max.ms"),
         }

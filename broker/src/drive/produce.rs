@@ -87,6 +87,7 @@ fn validated(
     let limits = ValidationLimits {
         batch_bytes_max: config.max_message_bytes,
         records: validation,
+        keys_required: config.keys_required,
         // On a LogAppendTime topic the producers' timestamps are replaced, and so never wrong.
         timestamp_ms_min: if config.log_append_time {
             i64::MIN
