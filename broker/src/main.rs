@@ -6,6 +6,11 @@ use clap::Parser;
 use corelog::boot;
 use corelog::cli::{Cli, Command};
 
+/// Frames are allocated on one core and freed on another, tens of thousands of times a second: glibc's arenas cost an eighth of the
+/// CPU in that (decision 0004).
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     match Cli::parse().command {
         Command::Start(options) => boot::start(&options),

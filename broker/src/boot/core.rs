@@ -114,7 +114,8 @@ impl CoreSeed {
         };
         let adopting = server.clone();
         glommio::spawn_local(shard.clone().serve(move |handover| adopting.adopt(handover), applied)).detach();
-        glommio::spawn_local(expire_producers(partitions)).detach();
+        glommio::spawn_local(expire_producers(partitions.clone())).detach();
+        glommio::spawn_local(end_waits_at_stop(node.clone(), partitions)).detach();
         glommio::spawn_local(stop_when_all_directories_fail(store.clone(), node.config.log_dirs.len()))
             .detach();
         if core == Core(0) {
@@ -219,6 +220,12 @@ fn serve_connections(node: &Arc<Node>, shard: &Rc<Shard>, budget: Budget) -> Ser
         }
     });
     server
+}
+
+/// A consumer that waits for records must not hold the stop up for as long as it would wait.
+async fn end_waits_at_stop(node: Arc<Node>, partitions: Rc<Partitions>) {
+    node.shutdown.requested().await;
+    partitions.interrupt().interrupt();
 }
 
 async fn expire_producers(partitions: Rc<Partitions>) {

@@ -60,15 +60,16 @@ fn ends(partition: &Partition, range: &FetchRange) -> Result<Fetched, PartitionE
 }
 
 /// Resolves when the ranges hold as many bytes as the task wants, or one of them cannot be read as asked, or the time is
-/// over. Woken by the appends that make it so.
+/// over, or the core is to stop. Woken by the appends that make it so.
 pub async fn watch(partitions: Rc<Partitions>, task: WatchTask) {
     let mut timeout = pin!(glommio::timer::sleep(Duration::from_millis(task.wait_ms_max.into())));
     let mut enough = pin!(enough_visible(&partitions, &task));
+    let mut stopping = pin!(partitions.interrupt().interrupted());
     poll_fn(|cx| {
-        if enough.as_mut().poll(cx).is_ready() || timeout.as_mut().poll(cx).is_ready() {
-            return Poll::Ready(());
-        }
-        Poll::Pending
+        let over = enough.as_mut().poll(cx).is_ready()
+            || timeout.as_mut().poll(cx).is_ready()
+            || stopping.as_mut().poll(cx).is_ready();
+        if over { Poll::Ready(()) } else { Poll::Pending }
     })
     .await;
 }

@@ -4,6 +4,7 @@
 //! and `storage` (logs). Deliberately absent: the protocol's encoding and error codes (`api`), and other cores (`shard`).
 
 mod fetch;
+mod interrupt;
 mod list_offsets;
 mod partition;
 mod partitions;
@@ -12,6 +13,7 @@ mod reconcile;
 pub mod tasks;
 
 pub use fetch::{fetch, watch};
+pub use interrupt::Interrupt;
 pub use list_offsets::list_offsets;
 pub use partition::{Partition, ProducerTenant};
 pub use partitions::{Partitions, Settings};

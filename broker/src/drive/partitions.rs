@@ -13,9 +13,9 @@ use corelog_logic::controller::TopicId;
 use corelog_storage::StorageError;
 use corelog_storage::batch::RecordValidation;
 
-use super::Partition;
 use super::partition::now_ms;
 use super::tasks::{PartitionError, PartitionId};
+use super::{Interrupt, Partition};
 
 /// What a core's partitions have in common.
 #[derive(Debug, Clone, Copy)]
@@ -34,6 +34,7 @@ pub struct Partitions {
     settings: Settings,
     by_topic: RefCell<HashMap<TopicId, HashMap<i32, Hosted>>>,
     version: Cell<u64>,
+    interrupt: Interrupt,
     /// Whoever waits for newer metadata. Bounded by the requests that are under way.
     waiting: RefCell<Vec<Waker>>,
 }
@@ -45,6 +46,7 @@ impl Partitions {
             settings,
             by_topic: RefCell::default(),
             version: Cell::new(0),
+            interrupt: Interrupt::default(),
             waiting: RefCell::default(),
         })
     }
@@ -52,6 +54,11 @@ impl Partitions {
     /// What they have in common.
     pub fn settings(&self) -> &Settings {
         &self.settings
+    }
+
+    /// What ends this core's waits for new records.
+    pub fn interrupt(&self) -> &Interrupt {
+        &self.interrupt
     }
 
     /// Version of the metadata that this core has taken over.
