@@ -19,6 +19,7 @@ use crate::drive::tasks::{
     AppendOutcome, AppendTask, FetchOutcome, FetchTask, OffsetsOutcome, OffsetsTask, PartitionId, WatchTask,
 };
 use crate::shard::Core;
+use crate::shard::budget::Pool;
 use crate::shard::mailbox::Gone;
 
 /// A future that stays on its core.
@@ -80,6 +81,8 @@ pub struct Broker {
     pub cores: Rc<dyn Cores>,
     /// The metadata.
     pub controller: Rc<dyn Controller>,
+    /// What this core may hold in replies.
+    pub replies: Pool,
     /// What is left of this core's block of producer ids.
     pub producer_ids: ProducerIds,
 }

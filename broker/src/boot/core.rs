@@ -46,6 +46,7 @@ pub(super) struct Node {
     pub(super) broker_epoch: i64,
     pub(super) cores: u16,
     pub(super) memory_bytes: u64,
+    pub(super) open_files_max: u64,
     pub(super) listener_names: Vec<String>,
     pub(super) balance: Balance,
     pub(super) shutdown: Shutdown,
@@ -141,7 +142,7 @@ async fn open(
 ) -> Result<Reconciler, StorageError> {
     let config = &node.config;
     let tenants = Tenants::default();
-    let options = store_options(config, budget);
+    let options = store_options(node, budget);
     let dirs = config.log_dirs.clone();
     let store = Store::open(
         GlommioIo::new(),
@@ -169,11 +170,15 @@ async fn open(
 }
 
 /// A core's journals and caches within its share of the memory: what is in no segment yet is held in memory too.
-fn store_options(config: &BrokerConfig, budget: &Budget) -> StoreOptions {
+fn store_options(node: &Node, budget: &Budget) -> StoreOptions {
+    let config = &node.config;
     let tail_bytes = budget.pool(Share::TailCache).limit();
     let per_dir = tail_bytes / config.log_dirs.len().max(1) as u64;
     let journal_bytes = config.journal_bytes.min(per_dir.max(JOURNAL_BYTES_MIN));
     let mut options = StoreOptions::new(rand::random(), journal_bytes);
+    // Half of the descriptors are for connections.
+    let files = node.open_files_max / 2 / u64::from(node.cores);
+    options.open_files_max = usize::try_from(files).unwrap_or(usize::MAX).clamp(64, options.open_files_max);
     options.tail_cache_bytes = usize::try_from(tail_bytes).unwrap_or(usize::MAX);
     options.dirty_bytes_due = (journal_bytes / 2).min(per_dir / 2);
     options.journal.flush = match config.flush {
@@ -191,6 +196,7 @@ fn serve_connections(node: &Arc<Node>, shard: &Rc<Shard>, budget: Budget) -> Ser
         config: node.config.clone(),
         cores: Rc::new(NodeCores::new(shard.clone())),
         controller: Rc::new(ControlCalls(node.control.clone())),
+        replies: budget.pool(Share::Replies).clone(),
         producer_ids: ProducerIds::default(),
     });
     let handing_over = shard.clone();

@@ -76,6 +76,7 @@ fn run(options: &StartOptions) -> anyhow::Result<()> {
         broker_epoch,
         cores,
         memory_bytes,
+        open_files_max: granted.open_files_max,
         listener_names: listeners.iter().map(|listener| listener.name.clone()).collect(),
         balance: Balance::new(cores),
         shutdown: shutdown.clone(),

@@ -67,7 +67,7 @@ pub const BROKER_SETTINGS: &[Setting] = &[
         kind: Kind::List,
         default: Some("CONTROLLER"),
         allowed: Allowed::Any,
-        effect: Effect::NotYet,
+        effect: Effect::Acts,
         doc: "Names of the controllers' listeners. Listeners of these names are ignored.",
     },
     Setting {

@@ -28,6 +28,7 @@ use super::service::{Answer, Dispatched, Reply};
 use super::wire::Read;
 use crate::drive::tasks::{FetchOutcome, FetchRange, FetchTask, Isolation, PartitionId};
 use crate::shard::Core;
+use crate::shard::budget::{Charge, Pool, SMALL_BYTES};
 use wait::Wait;
 
 #[allow(
@@ -54,8 +55,13 @@ async fn answer(broker: &Broker, request: &Request, body: &FetchRequest, deadlin
     }
     let mut fetch = Fetch::plan(broker, body);
     let mut before = None;
+    let mut charge = None;
     for _ in 0..ROUNDS_MAX {
-        fetch.read(broker).await;
+        // Charged before it is read: what waits for a slow reader must never exceed the budget.
+        let mut room = room_for(&broker.replies, fetch.bytes_asked()).await;
+        fetch.read(broker, usize::try_from(room.bytes()).unwrap_or(usize::MAX)).await;
+        room.shrink_to(fetch.bytes as u64);
+        charge = Some(room);
         // Woken and found no more: whole batches or the request's limits stand in the way of min_bytes.
         if before.replace(fetch.bytes).is_some_and(|before| before > 0 && before >= fetch.bytes) {
             break;
@@ -63,11 +69,29 @@ async fn answer(broker: &Broker, request: &Request, body: &FetchRequest, deadlin
         let Some(wait) = Wait::needed(&fetch, deadline) else { break };
         // Nothing read is held while waiting: memory belongs to those who can be answered.
         fetch.forget();
+        charge = None;
         wait.run(broker).await;
     }
     let pieces =
         encode_response(request.begin_response(), request.version, body, fetch.isolation, &mut fetch.slots);
-    Reply::segments(pieces)
+    Reply { charge, ..Reply::segments(pieces) }
+}
+
+/// Room for a response of `wanted` bytes, or for a smaller one when stopped readers hold the rest: a client that reads gets on,
+/// in smaller steps. Waits only for what the pool keeps back for small replies.
+async fn room_for(replies: &Pool, wanted: u64) -> Charge {
+    let mut bytes = wanted.min(replies.charge_max());
+    while bytes > SMALL_BYTES {
+        if let Some(charge) = replies.try_charge(bytes) {
+            return charge;
+        }
+        bytes /= 2;
+    }
+    match replies.charge(bytes).await {
+        Ok(charge) => charge,
+        // A pool smaller than a small charge: the response is one batch, which its topic bounds.
+        Err(_) => replies.charge_anyway(0),
+    }
 }
 
 /// How often one fetch is read at most. A wake that is followed by no bytes is an owner's right, but not for ever.
@@ -129,18 +153,25 @@ impl Fetch {
         Self { image_version, isolation, bytes_min, bytes_max, slots, groups, bytes: 0, found, failed: false }
     }
 
-    /// Reads every partition once. Cores read side by side when all they may give fits into the response; otherwise one
+    /// The most that one response may have of batches.
+    fn bytes_asked(&self) -> u64 {
+        let of_partitions = self.groups.0.iter().flat_map(|group| &group.items).map(|range| range.bytes_max);
+        of_partitions.fold(0, usize::saturating_add).min(self.bytes_max) as u64
+    }
+
+    /// Reads every partition once, at most `room` bytes (but one batch whatever its size). Cores read side by side when all they may give fits into the response; otherwise one
     /// after the other, so that the request's first partitions are served first and nothing is read for nothing.
-    async fn read(&mut self, broker: &Broker) {
+    async fn read(&mut self, broker: &Broker, room: usize) {
         self.failed = false;
         self.bytes = 0;
         let wanted = self.groups.0.iter().flat_map(|group| &group.items).map(|range| range.bytes_max);
-        let side_by_side = wanted.fold(0, usize::saturating_add) <= self.bytes_max;
-        let mut left = self.bytes_max;
+        let bytes_max = self.bytes_max.min(room);
+        let side_by_side = wanted.fold(0, usize::saturating_add) <= bytes_max;
+        let mut left = bytes_max;
         let mut submitted = Vec::new();
         for group in 0..self.groups.0.len() {
             let Some(asked) = self.groups.0.get(group) else { continue };
-            let at_least_one = side_by_side || left == self.bytes_max;
+            let at_least_one = side_by_side || left == bytes_max;
             let task = FetchTask {
                 partitions: asked.items.clone(),
                 bytes_max: left,
