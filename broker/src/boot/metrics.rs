@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::api;
 use crate::control::MetricsText;
-use crate::metrics::{CoreStats, NodeStats, render};
+use crate::metrics::{CoreStats, NodeStats, WatchStats, render};
 use crate::shard::Core;
 use crate::shard::message::{Notice, Notifier, Port};
 use crate::shard::watchdog::Pulse;
@@ -24,13 +24,18 @@ pub(super) fn text(ports: &[Port], pulses: &[Pulse]) -> MetricsText {
             // On a thread of its own: the control thread must not wait for a core that may be waiting for it.
             match tokio::task::spawn_blocking(move || collect(&notifiers)).await {
                 Ok(cores) => {
-                    let watched = pulses.iter().map(Pulse::watched).collect();
+                    let watched = pulses.iter().map(watched).collect();
                     render(NodeStats { cores, watched }, api::name_of).unwrap_or_default()
                 }
                 Err(error) => format!("# the cores could not be asked: {error}\n"),
             }
         })
     })
+}
+
+fn watched(pulse: &Pulse) -> WatchStats {
+    let seen = pulse.watched();
+    WatchStats { wakes: seen.woken_again, stalls: seen.stalls }
 }
 
 fn collect(notifiers: &[(Core, Notifier)]) -> Vec<CoreStats> {

@@ -61,6 +61,15 @@ pub struct NetworkStats {
     pub sent_bytes: u64,
 }
 
+/// What the watchdog has seen of a core.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct WatchStats {
+    /// Times it slept with work to do and was woken.
+    pub wakes: u64,
+    /// Times it did not answer for long.
+    pub stalls: u64,
+}
+
 /// Everything a core tells about itself.
 #[derive(Debug, Clone, Default)]
 pub struct CoreStats {

@@ -10,6 +10,6 @@ mod text;
 #[cfg(test)]
 mod tests;
 
-pub use core_stats::{CoreMetrics, CoreStats, NetworkStats, RequestStats};
+pub use core_stats::{CoreMetrics, CoreStats, NetworkStats, RequestStats, WatchStats};
 pub use latency::{BUCKETS_US, Latency};
 pub use text::{CONTENT_TYPE, NodeStats, render};

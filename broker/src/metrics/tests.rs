@@ -1,7 +1,6 @@
 //! What a scrape looks like.
 
 use super::*;
-use crate::shard::watchdog::Watched;
 
 #[test]
 fn a_duration_falls_into_the_bucket_whose_bound_it_does_not_exceed() {
@@ -21,7 +20,7 @@ fn a_scrape_names_requests_by_api_and_core() {
     metrics.request(0, 100, 20, 300);
     metrics.request(0, 100, 20, 70_000_000);
     let core = CoreStats { core: 1, requests: metrics.requests(), ..CoreStats::default() };
-    let watched = vec![Watched::default(), Watched { woken_again: 3, ..Watched::default() }];
+    let watched = vec![WatchStats::default(), WatchStats { wakes: 3, stalls: 0 }];
     let stats = NodeStats { cores: vec![core], watched };
     let text = render(stats, |key| format!("api{key}")).unwrap();
     for line in [

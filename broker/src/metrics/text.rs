@@ -7,9 +7,8 @@ use prometheus_client::encoding::{DescriptorEncoder, MetricEncoder, NoLabelSet, 
 use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::Registry;
 
-use super::core_stats::CoreStats;
+use super::core_stats::{CoreStats, WatchStats};
 use super::latency::Latency;
-use crate::shard::watchdog::Watched;
 
 /// The text's content type.
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -19,7 +18,7 @@ pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; cha
 pub struct NodeStats {
     pub cores: Vec<CoreStats>,
     /// What the watchdog has seen, by core.
-    pub watched: Vec<Watched>,
+    pub watched: Vec<WatchStats>,
 }
 
 /// The scrape's text. `api_name` names an API key.
@@ -160,9 +159,9 @@ impl Scrape {
     }
 
     fn watchdog(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
-        type Value = fn(&Watched) -> u64;
+        type Value = fn(&WatchStats) -> u64;
         let rows: [(&str, &str, Value); 2] = [
-            ("watchdog_wakes", "Times a core slept with work to do and was woken", |seen| seen.woken_again),
+            ("watchdog_wakes", "Times a core slept with work to do and was woken", |seen| seen.wakes),
             ("watchdog_stalls", "Times a core did not answer for 200 ms", |seen| seen.stalls),
         ];
         for (name, help, value) in rows {
