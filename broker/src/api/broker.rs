@@ -18,6 +18,7 @@ use crate::config::BrokerConfig;
 use crate::drive::tasks::{
     AppendOutcome, AppendTask, FetchOutcome, FetchTask, OffsetsOutcome, OffsetsTask, PartitionId, WatchTask,
 };
+use crate::metrics::CoreMetrics;
 use crate::shard::Core;
 use crate::shard::budget::Pool;
 use crate::shard::mailbox::Gone;
@@ -81,6 +82,8 @@ pub struct Broker {
     pub cores: Rc<dyn Cores>,
     /// The metadata.
     pub controller: Rc<dyn Controller>,
+    /// This core's counters.
+    pub metrics: Rc<CoreMetrics>,
     /// What this core may hold in replies.
     pub replies: Pool,
     /// What is left of this core's block of producer ids.

@@ -3,15 +3,17 @@
 //! `net` calls [`Kafka`] for every frame. Deliberately absent: what any single API does.
 
 use std::rc::Rc;
+use std::time::Instant;
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use kafka_protocol::protocol::{Decodable, Encodable};
 
 use super::broker::Broker;
-use super::service::{ConnectionInfo, Dispatched, Reply, Service};
+use super::service::{Answer, ConnectionInfo, Dispatched, Reply, Service};
 use super::shape::{self, Shape, read_header};
 use super::wire::{Malformed, Read, Reader};
 use super::{APIS, api_versions};
+use crate::metrics::CoreMetrics;
 use crate::shard::budget::Charge;
 
 /// The APIs of one core, as `net` sees them.
@@ -162,5 +164,24 @@ fn dispatch(
     frame.advance(body_at);
     let request =
         Request { connection: Rc::clone(connection), version, body: frame, charge, shape, correlation_id };
-    (api.handle)(broker, request).map_err(|malformed| Refused::Body { name, version, malformed })
+    let request_bytes = body_at + request.body.len();
+    let dispatched =
+        (api.handle)(broker, request).map_err(|malformed| Refused::Body { name, version, malformed })?;
+    Ok(counted(dispatched, broker.metrics.clone(), api.key, request_bytes))
+}
+
+/// The same request, counted when it is answered.
+#[allow(clippy::async_yields_async, reason = "the two halves of a request: dispatched, then answered")]
+fn counted(dispatched: Dispatched, metrics: Rc<CoreMetrics>, key: i16, request_bytes: usize) -> Dispatched {
+    let complete = Instant::now();
+    let start = Box::pin(async move {
+        let answer = dispatched.start.await;
+        let counted: Answer = Box::pin(async move {
+            let reply = answer.await;
+            metrics.request(key, request_bytes, reply.len(), complete.elapsed().as_micros() as u64);
+            reply
+        });
+        counted
+    });
+    Dispatched { barrier: dispatched.barrier, start }
 }

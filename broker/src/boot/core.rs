@@ -196,6 +196,7 @@ fn serve_connections(node: &Arc<Node>, shard: &Rc<Shard>, budget: Budget) -> Ser
         config: node.config.clone(),
         cores: Rc::new(NodeCores::new(shard.clone())),
         controller: Rc::new(ControlCalls(node.control.clone())),
+        metrics: shard.metrics().clone(),
         replies: budget.pool(Share::Replies).clone(),
         producer_ids: ProducerIds::default(),
     });

@@ -84,7 +84,7 @@ impl Shard {
     }
 
     /// This core's counters.
-    pub fn metrics(&self) -> &CoreMetrics {
+    pub fn metrics(&self) -> &Rc<CoreMetrics> {
         &self.metrics
     }
 

@@ -289,6 +289,7 @@ impl Bench {
             config: Arc::new(BrokerConfig::build(given).expect("a configuration that agrees")),
             cores: Rc::new(FakeCores(Rc::clone(&world))),
             controller: Rc::new(FakeController(Rc::clone(&world))),
+            metrics: Rc::default(),
             replies: Budget::new(1 << 30).pool(Share::Replies).clone(),
             producer_ids: ProducerIds::default(),
         }));
