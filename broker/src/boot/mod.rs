@@ -17,6 +17,8 @@ use std::time::Instant;
 
 use corelog_logic::controller::{Command, Listener, Reply, TopicId};
 use corelog_storage::recovery::Recovered;
+use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
 
 use self::core::{CoreSeed, Node};
 use crate::cli::StartOptions;
@@ -38,7 +40,8 @@ pub fn start(options: &StartOptions) -> ExitCode {
     match run(options) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            let _closed_stderr = writeln!(std::io::stderr(), "corelog: {error:#}");
+            // Not `{:#}`: every message of ours tells its cause already.
+            let _closed_stderr = writeln!(std::io::stderr(), "corelog: {error}");
             ExitCode::FAILURE
         }
     }
@@ -108,6 +111,8 @@ fn run(options: &StartOptions) -> anyhow::Result<()> {
         // A core that ends without a word has said why in the log.
         is_ready.recv().map_err(|_| anyhow::anyhow!("a core ended while it was starting"))??;
     }
+    // Before the word that it is ready: whoever hears it may stop it at once, and that is a clean stop too.
+    let signals = Signals::new([SIGTERM, SIGINT])?;
     tell_ready(&config, &addresses, cores, recovery_ms);
     tracing::info!(
         start_ms = begun.elapsed().as_millis() as u64,
@@ -115,7 +120,7 @@ fn run(options: &StartOptions) -> anyhow::Result<()> {
         "started"
     );
 
-    wait_for_stop(&shutdown)?;
+    wait_for_stop(signals, &shutdown);
     running.join();
     drop(watchdog);
     control_thread.stop();
@@ -240,28 +245,25 @@ fn tell_recovery(recovered: &Recovered) {
 }
 
 /// The one line that scripts wait for.
-#[allow(clippy::print_stdout, reason = "it is what stdout is for")]
 fn tell_ready(config: &BrokerConfig, addresses: &[SocketAddr], cores: u16, recovery_ms: u128) {
     let addresses: Vec<String> = addresses.iter().map(SocketAddr::to_string).collect();
     let flush = match config.flush {
         Flush::Always => "always",
         Flush::Written => "written",
     };
-    println!("ready address={} cores={cores} flush={flush} recovery_ms={recovery_ms}", addresses.join(","));
-    let _closed_stdout = std::io::stdout().flush();
+    let addresses = addresses.join(",");
+    let mut stdout = std::io::stdout();
+    let line = format!("ready address={addresses} cores={cores} flush={flush} recovery_ms={recovery_ms}\n");
+    let _closed_stdout = stdout.write_all(line.as_bytes()).and_then(|()| stdout.flush());
 }
 
 /// Blocks until the first SIGTERM or SIGINT, and lets a second one end the process at once.
-fn wait_for_stop(shutdown: &Shutdown) -> anyhow::Result<()> {
-    use signal_hook::consts::{SIGINT, SIGTERM};
-    let mut signals = signal_hook::iterator::Signals::new([SIGTERM, SIGINT])?;
-    let mut arriving = signals.forever();
-    arriving.next();
+fn wait_for_stop(mut signals: Signals, shutdown: &Shutdown) {
+    signals.forever().next();
     shutdown.request();
     tracing::info!("stopping: requests under way are finished; a second signal ends the process at once");
     let shutdown = shutdown.clone();
     std::thread::spawn(move || {
-        let mut signals = signals;
         for _ in signals.forever() {
             if shutdown.request() == Stop::Now {
                 // Nothing is lost by it: recovery reads the journals.
@@ -269,5 +271,4 @@ fn wait_for_stop(shutdown: &Shutdown) -> anyhow::Result<()> {
             }
         }
     });
-    Ok(())
 }

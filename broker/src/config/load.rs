@@ -12,7 +12,9 @@ use super::setting::InvalidValue;
 /// Why a configuration does not start a broker. Every text names key, value, what is allowed and a way out.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ConfigError {
-    #[error("cannot read the configuration file {path}: {cause}")]
+    #[error(
+        "cannot read the configuration file {path}: {cause}; name one that can be read, or none for the defaults"
+    )]
     Unreadable { path: String, cause: String },
     #[error("{path}: {cause}")]
     Malformed { path: String, cause: String },
@@ -84,10 +86,10 @@ pub fn load(file: Option<&Path>, overrides: &[String]) -> Result<Loaded, ConfigE
 
 fn read_properties(path: &Path) -> Result<Vec<(String, String)>, ConfigError> {
     let shown = path.display().to_string();
-    let file = std::fs::File::open(path)
+    let text = std::fs::read(path)
         .map_err(|error| ConfigError::Unreadable { path: shown.clone(), cause: error.to_string() })?;
     let mut pairs = Vec::new();
-    java_properties::PropertiesIter::new(std::io::BufReader::new(file))
+    java_properties::PropertiesIter::new(&text[..])
         .read_into(|key, value| pairs.push((key, value)))
         .map_err(|error| ConfigError::Malformed { path: shown, cause: error.to_string() })?;
     Ok(pairs)

@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File, OpenOptions, TryLockError};
+use std::io;
 use std::path::{Path, PathBuf};
 
 use corelog_logic::controller::TopicId;
@@ -58,12 +59,12 @@ struct Meta {
 pub fn open_log_dirs(dirs: &[PathBuf], node_id: Option<i32>) -> Result<Identity> {
     let mut found: Vec<Option<Meta>> = Vec::new();
     for dir in dirs {
-        found.push(inspect(dir)?);
+        found.push(inspect(dir).map_err(|error| unusable(dir, error))?);
     }
     let mut locks = Vec::new();
     let mut real_paths = BTreeSet::new();
     for dir in dirs {
-        durable::create_dir_all(dir)?;
+        durable::create_dir_all(dir).map_err(|error| unusable(dir, error))?;
         let real = fs::canonicalize(dir).map_err(|e| ControlError::io("resolve", dir, e))?;
         if !real_paths.insert(real) {
             return Err(ControlError::Directory {
@@ -71,7 +72,7 @@ pub fn open_log_dirs(dirs: &[PathBuf], node_id: Option<i32>) -> Result<Identity>
                 why: "it is named twice in log.dirs".to_owned(),
             });
         }
-        locks.push(lock(dir)?);
+        locks.push(lock(dir).map_err(|error| unusable(dir, error))?);
     }
     let known: Vec<(&PathBuf, &Meta)> =
         dirs.iter().zip(&found).filter_map(|(d, m)| Some((d, m.as_ref()?))).collect();
@@ -108,11 +109,27 @@ pub fn open_log_dirs(dirs: &[PathBuf], node_id: Option<i32>) -> Result<Identity>
     for ((dir, meta), lock) in dirs.iter().zip(found).zip(locks) {
         let directory_id = match meta {
             Some(meta) => meta.directory_id,
-            None => create(dir, &cluster_id, node_id)?,
+            None => create(dir, &cluster_id, node_id).map_err(|error| unusable(dir, error))?,
         };
         opened.push(LogDir { path: dir.clone(), directory_id, _lock: lock });
     }
     Ok(Identity { cluster_id, node_id, dirs: opened, first_start })
+}
+
+/// Says of an error of the operating system which directory it makes useless, and what to do.
+fn unusable(dir: &Path, error: ControlError) -> ControlError {
+    let ControlError::Io { source, .. } = &error else { return error };
+    let way_out = match source.kind() {
+        io::ErrorKind::NotADirectory => "log.dirs takes directories, and a file is in the way",
+        io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
+            "let the broker's user read and write it, or name another directory in log.dirs"
+        }
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+            "make room, or name another directory in log.dirs"
+        }
+        _ => "name another directory in log.dirs",
+    };
+    ControlError::Directory { dir: dir.to_owned(), why: format!("{error}; {way_out}") }
 }
 
 /// Looks at a directory without touching it. None when it can be made ours.
@@ -120,12 +137,12 @@ fn inspect(dir: &Path) -> Result<Option<Meta>> {
     let refuse = |why: String| Err(ControlError::Directory { dir: dir.to_owned(), why });
     let entries = match fs::read_dir(dir) {
         Ok(entries) => entries,
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-        Err(e) => return Err(ControlError::io("list log directory", dir, e)),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(e) => return Err(ControlError::io("list", dir, e)),
     };
     let mut unknown = None;
     for entry in entries {
-        let entry = entry.map_err(|e| ControlError::io("list log directory", dir, e))?;
+        let entry = entry.map_err(|e| ControlError::io("list", dir, e))?;
         let name = entry.file_name().to_string_lossy().into_owned();
         if name == META_PROPERTIES {
             return read(dir).map(Some);

@@ -8,6 +8,10 @@ use std::io;
 /// glommio refuses to start below this (its rings register buffers).
 const MEMLOCK_BYTES_MIN: u64 = 512 * 1024;
 
+/// Below this a broker with a few clients and partitions would soon be without descriptors; it is what most systems give a
+/// process that asks for nothing.
+const OPEN_FILES_MIN: u64 = 1024;
+
 /// Why no core can run here. Each message names the limit and the way out.
 #[derive(Debug, thiserror::Error)]
 pub enum PreflightError {
@@ -19,6 +23,15 @@ pub enum PreflightError {
     Memlock {
         /// The soft limit after raising it as far as the hard one.
         bytes: u64,
+    },
+    /// `ulimit -n` is too low.
+    #[error(
+        "the limit on open files (RLIMIT_NOFILE, ulimit -n) is {files} and connections and segments need {OPEN_FILES_MIN}; \
+         raise it, for example with LimitNOFILE=1048576 (systemd) or --ulimit nofile=1048576 (containers)"
+    )]
+    OpenFiles {
+        /// The soft limit after raising it as far as the hard one.
+        files: u64,
     },
     /// The kernel has no io_uring, or may not be asked for it.
     #[error("io_uring is not available ({reason}); {way_out}")]
@@ -53,10 +66,15 @@ pub struct Granted {
 /// [`PreflightError`] with the one line to show before exiting.
 pub fn preflight() -> Result<Granted, PreflightError> {
     let open_files_max = raise_limit(libc::RLIMIT_NOFILE, "raising the limit on open files (RLIMIT_NOFILE)")?;
+    check_open_files(open_files_max)?;
     let memlock = raise_limit(libc::RLIMIT_MEMLOCK, "raising the limit on locked memory (RLIMIT_MEMLOCK)")?;
     check_memlock(memlock)?;
     check_io_uring(probe_io_uring())?;
     Ok(Granted { open_files_max, cpus: allowed_cpus()? })
+}
+
+fn check_open_files(files: u64) -> Result<(), PreflightError> {
+    if files < OPEN_FILES_MIN { Err(PreflightError::OpenFiles { files }) } else { Ok(()) }
 }
 
 fn check_memlock(bytes: u64) -> Result<(), PreflightError> {
@@ -152,6 +170,14 @@ mod tests {
         let line = check_memlock(64 * 1024).unwrap_err().to_string();
         assert!(line.contains("65536") && line.contains("524288") && line.contains("LimitMEMLOCK"), "{line}");
         assert!(!line.contains('\n'));
+    }
+
+    #[test]
+    fn few_open_files_are_refused_with_limit_and_way_out() {
+        let line = check_open_files(256).unwrap_err().to_string();
+        assert!(line.contains("256") && line.contains("1024") && line.contains("LimitNOFILE"), "{line}");
+        assert!(!line.contains('\n'));
+        assert!(check_open_files(OPEN_FILES_MIN).is_ok());
     }
 
     #[test]
