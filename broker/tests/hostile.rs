@@ -3,158 +3,55 @@
 
 #![allow(clippy::expect_used, clippy::print_stdout)]
 
+mod process;
 mod samples;
 
-use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{SocketAddr, TcpStream};
-use std::process::{Child, Command, Stdio};
-use std::time::Duration;
+use std::io::{Read, Write};
+use std::net::TcpStream;
 
-use bytes::{Bytes, BytesMut};
+use bytes::BytesMut;
 use corelog::api::shape::{Mark, Prefix, SHAPES, Shape, walk};
 use corelog_storage::batch::BatchBuilder;
-use kafka_protocol::messages::create_topics_request::CreatableTopic;
-use kafka_protocol::messages::fetch_request::{FetchPartition, FetchTopic};
-use kafka_protocol::messages::produce_request::{PartitionProduceData, TopicProduceData};
-use kafka_protocol::messages::*;
-use kafka_protocol::protocol::{Decodable, Encodable, StrBytes};
+use kafka_protocol::messages::{ApiVersionsResponse, ProduceRequest};
+use kafka_protocol::protocol::{Decodable, Encodable};
+use process::client::{Client, framed, response};
+use process::{Broker, MEMORY_BYTES, Place, Start};
 use rand::rngs::StdRng;
 use rand::{Rng, RngCore, SeedableRng};
 
-const MEMORY_BYTES: u64 = 64 << 20;
 /// What a process is allowed beyond its budget.
 const MEMORY_SLACK_BYTES: u64 = 64 << 20;
 /// How long the broker gives a frame to arrive, in milliseconds.
 const FRAME_TIMEOUT_MS: u64 = 300;
-/// How long a test waits for an answer before it says that there is none.
-const PATIENCE: Duration = Duration::from_secs(20);
 
-struct Broker {
-    process: Child,
-    address: SocketAddr,
-    log: std::path::PathBuf,
-    _dir: tempfile::TempDir,
+/// A broker with short patience, and the directory it lives in.
+fn start() -> (Place, Broker) {
+    let place = Place::new();
+    let broker = Start::in_dir(&place.join("data")).set("corelog.frame.timeout.ms", FRAME_TIMEOUT_MS).ready();
+    (place, broker)
 }
 
-impl Broker {
-    fn start() -> Self {
-        let dir = tempfile::tempdir().expect("a directory");
-        let log = dir.path().join("stderr");
-        let mut process = Command::new(env!("CARGO_BIN_EXE_corelog"))
-            .arg("start")
-            .args(["--override", "listeners=PLAINTEXT://127.0.0.1:0"])
-            .args(["--override", &format!("log.dirs={}", dir.path().join("data").display())])
-            .args(["--override", "corelog.cores=2"])
-            .args(["--override", &format!("corelog.memory.bytes={MEMORY_BYTES}")])
-            .args(["--override", &format!("corelog.frame.timeout.ms={FRAME_TIMEOUT_MS}")])
-            .stdout(Stdio::piped())
-            .stderr(std::fs::File::create(&log).expect("a log"))
-            .spawn()
-            .expect("a broker");
-        let stdout = process.stdout.take().expect("its output");
-        let ready = BufReader::new(stdout)
-            .lines()
-            .map_while(Result::ok)
-            .find(|line| line.starts_with("ready "))
-            .unwrap_or_else(|| panic!("not ready: {}", std::fs::read_to_string(&log).unwrap_or_default()));
-        let address = ready.split_whitespace().find_map(|word| word.strip_prefix("address="));
-        let address = address.and_then(|text| text.parse().ok()).expect("an address in the ready line");
-        Self { process, address, log, _dir: dir }
-    }
-
-    fn connect(&self) -> TcpStream {
-        let stream = TcpStream::connect(self.address).expect("the broker accepts");
-        stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
-        stream.set_nodelay(true).expect("no delay");
-        stream
-    }
-
-    fn memory_peak_bytes(&self) -> u64 {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.process.id())).expect("it runs");
-        let line = status.lines().find(|line| line.starts_with("VmHWM:")).expect("a peak");
-        line.split_whitespace().nth(1).and_then(|kib| kib.parse::<u64>().ok()).expect("a number") * 1024
-    }
-
-    fn log(&self) -> String {
-        std::fs::read_to_string(&self.log).expect("its log")
-    }
-
-    /// The broker is as it should be after an attack: alive, within its memory, and it never panicked.
-    fn check(&mut self) {
-        assert!(self.process.try_wait().expect("a state").is_none(), "the broker ended: {}", self.log());
-        let peak = self.memory_peak_bytes();
-        println!("VmHWM {} MiB of {} + {}", peak >> 20, MEMORY_BYTES >> 20, MEMORY_SLACK_BYTES >> 20);
-        assert!(peak <= MEMORY_BYTES + MEMORY_SLACK_BYTES, "{peak} bytes");
-        assert!(!self.log().contains("panicked"), "{}", self.log());
-    }
-}
-
-impl Drop for Broker {
-    fn drop(&mut self) {
-        let _already_gone = self.process.kill();
-        let _already_gone = self.process.wait();
-    }
-}
-
-/// A frame with its length.
-fn framed(key: i16, version: i16, flexible: bool, correlation_id: i32, body: &[u8]) -> Vec<u8> {
-    let header = RequestHeader::default()
-        .with_request_api_key(key)
-        .with_request_api_version(version)
-        .with_correlation_id(correlation_id)
-        .with_client_id(Some(StrBytes::from_static_str("hostile")));
-    let mut frame = BytesMut::new();
-    header.encode(&mut frame, if flexible { 2 } else { 1 }).expect("a header");
-    frame.extend_from_slice(body);
-    [&(frame.len() as u32).to_be_bytes()[..], &frame[..]].concat()
-}
-
-/// One response without its length, or `None` when the connection was closed.
-fn response(stream: &mut TcpStream) -> Option<Bytes> {
-    let mut len = [0; 4];
-    match stream.read_exact(&mut len) {
-        Ok(()) => {}
-        Err(error) => {
-            use std::io::ErrorKind;
-            assert!(
-                !matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut),
-                "neither a response nor a closed connection"
-            );
-            return None;
-        }
-    }
-    let mut body = vec![0; u32::from_be_bytes(len) as usize];
-    stream.read_exact(&mut body).expect("a whole response");
-    Some(Bytes::from(body))
+/// The broker is as it should be after an attack: alive, within its memory, and it never panicked.
+fn check(broker: &mut Broker) {
+    assert!(broker.runs(), "the broker ended: {}", broker.log());
+    let peak = broker.memory_peak_bytes();
+    println!("VmHWM {} MiB of {} + {}", peak >> 20, MEMORY_BYTES >> 20, MEMORY_SLACK_BYTES >> 20);
+    assert!(peak <= MEMORY_BYTES + MEMORY_SLACK_BYTES, "{peak} bytes");
+    assert!(!broker.log().contains("panicked"), "{}", broker.log());
 }
 
 /// A client like any other, on a connection of its own from before the first attack.
 struct Neighbour {
-    stream: TcpStream,
+    client: Client,
     topic: &'static str,
     written: i64,
 }
 
 impl Neighbour {
     fn new(broker: &Broker, topic: &'static str) -> Self {
-        let mut neighbour = Self { stream: broker.connect(), topic, written: 0 };
-        let asked = CreatableTopic::default()
-            .with_name(TopicName(StrBytes::from_static_str(topic)))
-            .with_num_partitions(1)
-            .with_replication_factor(1);
-        let request = CreateTopicsRequest::default().with_topics(vec![asked]).with_timeout_ms(5_000);
-        let created: CreateTopicsResponse = neighbour.ask(19, 4, false, &request);
-        assert_eq!(created.topics[0].error_code, 0);
-        neighbour
-    }
-
-    fn ask<S: Decodable>(&mut self, key: i16, version: i16, flexible: bool, request: &impl Encodable) -> S {
-        let mut body = BytesMut::new();
-        request.encode(&mut body, version).expect("a request");
-        self.stream.write_all(&framed(key, version, flexible, 77, &body)).expect("written");
-        let mut response = response(&mut self.stream).expect("the neighbour's connection stays open");
-        assert_eq!(response.split_to(4)[..], 77i32.to_be_bytes());
-        S::decode(&mut response, version).expect("a response")
+        let mut client = broker.client();
+        assert_eq!(client.create_topic(topic, 1), 0);
+        Self { client, topic, written: 0 }
     }
 
     /// Writes a record, reads it back.
@@ -162,36 +59,14 @@ impl Neighbour {
         let (code, offset) = self.produce(BatchBuilder::new().record(1, None, Some(b"fine")).build());
         assert_eq!((code, offset), (0, self.written));
         self.written += 1;
-        let partition = FetchPartition::default()
-            .with_partition(0)
-            .with_fetch_offset(offset)
-            .with_partition_max_bytes(1 << 20);
-        let topic = FetchTopic::default()
-            .with_topic(TopicName(StrBytes::from_static_str(self.topic)))
-            .with_partitions(vec![partition]);
-        let request = FetchRequest::default()
-            .with_max_wait_ms(5_000)
-            .with_min_bytes(1)
-            .with_max_bytes(1 << 20)
-            .with_topics(vec![topic]);
-        let fetched: FetchResponse = self.ask(1, 11, false, &request);
-        let partition = &fetched.responses[0].partitions[0];
+        let partition = self.client.fetch(self.topic, 0, offset, 5_000);
         assert_eq!((partition.error_code, partition.high_watermark), (0, self.written));
         assert!(partition.records.as_ref().is_some_and(|records| records.ends_with(b"fine\0")));
     }
 
     /// Error and base offset.
     fn produce(&mut self, records: Vec<u8>) -> (i16, i64) {
-        let partition =
-            PartitionProduceData::default().with_index(0).with_records(Some(Bytes::from(records)));
-        let topic = TopicProduceData::default()
-            .with_name(TopicName(StrBytes::from_static_str(self.topic)))
-            .with_partition_data(vec![partition]);
-        let request =
-            ProduceRequest::default().with_acks(-1).with_timeout_ms(5_000).with_topic_data(vec![topic]);
-        let response: ProduceResponse = self.ask(0, 8, false, &request);
-        let partition = &response.responses[0].partition_responses[0];
-        (partition.error_code, partition.base_offset)
+        self.client.produce(self.topic, 0, records)
     }
 }
 
@@ -208,7 +83,7 @@ fn must_close(broker: &Broker, frame: &[u8], what: &str) {
 
 #[test]
 fn every_request_and_version_with_each_count_inflated_or_cut_closes_its_connection() {
-    let mut broker = Broker::start();
+    let (_place, mut broker) = start();
     let mut neighbour = Neighbour::new(&broker, "fine");
     let mut attacks = 0;
     for sample in samples::all() {
@@ -235,12 +110,12 @@ fn every_request_and_version_with_each_count_inflated_or_cut_closes_its_connecti
     println!("{attacks} inflated counts and lengths");
     assert!(attacks > 700, "only {attacks}");
     assert!(broker.log().contains("malformed request"), "the log says why");
-    broker.check();
+    check(&mut broker);
 }
 
 #[test]
 fn every_request_and_version_is_answered_by_the_real_broker() {
-    let mut broker = Broker::start();
+    let (_place, mut broker) = start();
     for sample in samples::all() {
         let mut stream = broker.connect();
         stream
@@ -257,7 +132,7 @@ fn every_request_and_version_is_answered_by_the_real_broker() {
             assert_eq!(answered, *correlation_id, "key {} v{}", sample.key, sample.version);
         }
     }
-    broker.check();
+    check(&mut broker);
 }
 
 fn default_produce(version: i16) -> BytesMut {
@@ -268,7 +143,7 @@ fn default_produce(version: i16) -> BytesMut {
 
 #[test]
 fn lengths_that_cannot_be_and_frames_that_never_end_close_their_connections() {
-    let mut broker = Broker::start();
+    let (_place, mut broker) = start();
     let mut neighbour = Neighbour::new(&broker, "fine");
     for len in [i32::MAX, i32::MIN, -1, 0, 1, 9] {
         let mut stream = broker.connect();
@@ -292,12 +167,12 @@ fn lengths_that_cannot_be_and_frames_that_never_end_close_their_connections() {
         assert!(response(stream).is_none(), "half a frame was answered");
     }
     neighbour.works();
-    broker.check();
+    check(&mut broker);
 }
 
 #[test]
 fn unknown_keys_and_versions_get_what_kafka_gives_them() {
-    let mut broker = Broker::start();
+    let (_place, mut broker) = start();
     let mut neighbour = Neighbour::new(&broker, "fine");
     let mut unknown: Vec<(i16, i16)> = vec![(-1, 0), (i16::MIN, 0), (9_999, 3), (i16::MAX, i16::MAX)];
     unknown.extend((0..100).filter(|key| Shape::of(*key).is_none()).map(|key| (key, 0)));
@@ -316,12 +191,12 @@ fn unknown_keys_and_versions_get_what_kafka_gives_them() {
     stream.write_all(&framed(18, 0, false, 5, &[])).expect("written");
     assert!(response(&mut stream).is_some(), "the connection stays open for the step down");
     neighbour.works();
-    broker.check();
+    check(&mut broker);
 }
 
 #[test]
 fn bad_batches_get_kafkas_errors_and_nothing_of_them_is_stored() {
-    let mut broker = Broker::start();
+    let (_place, mut broker) = start();
     let mut neighbour = Neighbour::new(&broker, "fine");
     neighbour.works();
     let sound = BatchBuilder::new().record(1, Some(b"k"), Some(b"v")).record(2, None, None).build();
@@ -358,12 +233,12 @@ fn bad_batches_get_kafkas_errors_and_nothing_of_them_is_stored() {
         assert_eq!(neighbour.produce(records), (code, -1), "{what}");
         neighbour.works();
     }
-    broker.check();
+    check(&mut broker);
 }
 
 #[test]
 fn random_bytes_and_random_changes_leave_the_broker_unmoved() {
-    let mut broker = Broker::start();
+    let (_place, mut broker) = start();
     let mut neighbour = Neighbour::new(&broker, "fine");
     let seed = 20_261_121;
     println!("seed {seed}");
@@ -400,22 +275,16 @@ fn random_bytes_and_random_changes_leave_the_broker_unmoved() {
         }
     }
     neighbour.works();
-    broker.check();
+    check(&mut broker);
 }
 
 #[test]
 fn names_that_could_leave_the_directory_are_refused() {
-    let mut broker = Broker::start();
+    let (_place, mut broker) = start();
     let mut neighbour = Neighbour::new(&broker, "fine");
     for name in [".", "..", "", "a/b", "../x", "nul\0", "ümlaut", &"x".repeat(250)] {
-        let topic = CreatableTopic::default()
-            .with_name(TopicName(StrBytes::from_string(name.to_owned())))
-            .with_num_partitions(1)
-            .with_replication_factor(1);
-        let request = CreateTopicsRequest::default().with_topics(vec![topic]).with_timeout_ms(5_000);
-        let created: CreateTopicsResponse = neighbour.ask(19, 4, false, &request);
-        assert_eq!(created.topics[0].error_code, 17, "{name:?}");
+        assert_eq!(neighbour.client.create_topic(name, 1), 17, "{name:?}");
         neighbour.works();
     }
-    broker.check();
+    check(&mut broker);
 }
