@@ -15,7 +15,7 @@ use futures_lite::FutureExt;
 use super::connection::Connection;
 use super::settings::{COALESCE_BYTES, COPY_BYTES_MAX, CloseReason};
 use crate::api::service::Reply;
-use crate::shard::budget::{Charge, Share};
+use crate::shard::budget::{Charge, SMALL_BYTES, Share};
 
 /// Replies that are written together.
 #[derive(Default)]
@@ -124,9 +124,14 @@ fn poll_batch(connection: &Connection, cx: &mut Context<'_>) -> Poll<Option<Batc
 async fn write(connection: &Connection, batch: &mut Batch) -> Result<(), CloseReason> {
     let replies = connection.server.budget.pool(Share::Replies);
     let missing = (batch.bytes as u64).saturating_sub(batch.charged);
-    if missing > 0 {
+    if missing > 0 && missing <= SMALL_BYTES && batch.charged > 0 {
+        // Headers around batches that have their charge, once per connection. Whoever waited for room while holding some
+        // would in the end wait for others that do the same.
+        batch.charges.push(replies.charge_anyway(missing));
+    } else if missing > 0 {
+        batch.charges.clear();
         // A reply larger than the whole share takes what one charge can have, and so is the only large one.
-        let charge = replies.charge(missing.min(replies.charge_max()));
+        let charge = replies.charge((batch.bytes as u64).min(replies.charge_max()));
         let charge = async { charge.await.map_err(|_| CloseReason::Socket) };
         batch.charges.push(charge.or(closing(connection)).await?);
     }

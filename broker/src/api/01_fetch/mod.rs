@@ -57,10 +57,7 @@ async fn answer(broker: &Broker, request: &Request, body: &FetchRequest, deadlin
     let mut before = None;
     let mut charge = None;
     for _ in 0..ROUNDS_MAX {
-        // Charged before it is read: what waits for a slow reader must never exceed the budget.
-        let mut room = room_for(&broker.replies, fetch.bytes_asked()).await;
-        fetch.read(broker, usize::try_from(room.bytes()).unwrap_or(usize::MAX)).await;
-        room.shrink_to(fetch.bytes as u64);
+        let room = fetch.read_charged(broker).await;
         charge = Some(room);
         // Woken and found no more: whole batches or the request's limits stand in the way of min_bytes.
         if before.replace(fetch.bytes).is_some_and(|before| before > 0 && before >= fetch.bytes) {
@@ -157,6 +154,27 @@ impl Fetch {
     fn bytes_asked(&self) -> u64 {
         let of_partitions = self.groups.0.iter().flat_map(|group| &group.items).map(|range| range.bytes_max);
         of_partitions.fold(0, usize::saturating_add).min(self.bytes_max) as u64
+    }
+
+    /// Reads every partition once and returns the charge of what was found. Charged before it is read: what waits for a slow reader
+    /// must never exceed the budget.
+    async fn read_charged(&mut self, broker: &Broker) -> Charge {
+        let replies = &broker.replies;
+        let mut room = room_for(replies, self.bytes_asked()).await;
+        self.read(broker, usize::try_from(room.bytes()).unwrap_or(usize::MAX)).await;
+        let found = (self.bytes as u64).min(replies.charge_max());
+        if found > room.bytes() {
+            // A first batch, which is returned whole whatever its size. Neither it nor the room is held while more is waited for.
+            self.forget();
+            drop(room);
+            room = match replies.charge(found).await {
+                Ok(room) => room,
+                Err(_) => replies.charge_anyway(0),
+            };
+            self.read(broker, usize::try_from(room.bytes()).unwrap_or(usize::MAX)).await;
+        }
+        room.shrink_to(self.bytes as u64);
+        room
     }
 
     /// Reads every partition once, at most `room` bytes (but one batch whatever its size). Cores read side by side when all they may give fits into the response; otherwise one
