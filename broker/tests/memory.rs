@@ -6,28 +6,32 @@
 
 #![allow(clippy::expect_used, clippy::print_stdout)]
 
-use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
+mod process;
+
+use std::io::{ErrorKind, Write};
 use std::net::{SocketAddr, TcpStream};
-use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use bytes::{Bytes, BytesMut};
+use bytes::BytesMut;
 use corelog::shard::preflight::preflight;
 use corelog_storage::batch::BatchBuilder;
-use kafka_protocol::messages::create_topics_request::CreatableTopic;
 use kafka_protocol::messages::fetch_request::{FetchPartition, FetchTopic};
-use kafka_protocol::messages::produce_request::{PartitionProduceData, TopicProduceData};
-use kafka_protocol::messages::*;
-use kafka_protocol::protocol::{Decodable, Encodable, StrBytes};
+use kafka_protocol::messages::{FetchRequest, TopicName};
+use kafka_protocol::protocol::{Encodable, StrBytes};
+use process::client::{Client, framed, response};
+use process::{Broker, Place, Start};
 
 const IDLE_CONNECTIONS: usize = 10_000;
 const HALF_FRAMES: usize = 500;
 /// What each half frame sends before it falls silent: 500 of them are several times the share of partial frames.
 const HALF_FRAME_SENT_BYTES: usize = 700 * 1024;
+/// So many that those of one core could fill all of its replies' share, the part for small charges included.
 const STOPPED_READERS: usize = 400;
 /// Partitions that a stopped reader asks for: with 1 MiB from the disk of each, one reply is 50 MiB.
 const PARTITIONS: i32 = 50;
+/// The topic they read.
+const FILLED: &str = "filled";
 const FETCH_BYTES: i32 = 55 << 20;
 const BATCH_BYTES: usize = 500_000;
 /// How long everything is held up at once: longer than the 5 s after which a stopped reader may be closed.
@@ -42,8 +46,6 @@ const ROUND: Duration = Duration::from_millis(100);
 const SLACK_BYTES: u64 = 64 << 20;
 /// Descriptors of the test besides those of its idle and hostile connections.
 const SPARE_FILES: u64 = 200;
-/// How long a test waits for an answer before it says that there is none.
-const PATIENCE: Duration = Duration::from_secs(20);
 
 /// How large a broker is attacked with what.
 struct Scenario {
@@ -74,10 +76,11 @@ fn prove(scenario: &Scenario) {
     let needed = (IDLE_CONNECTIONS + HALF_FRAMES + STOPPED_READERS) as u64 + SPARE_FILES;
     assert!(files >= needed, "{needed} open files are needed and {files} are allowed: raise ulimit -n");
 
-    let mut broker = Broker::start(scenario.memory_bytes);
-    let mut filler = Client::new(&broker, "big", PARTITIONS);
-    let mut good = [Client::new(&broker, "good-a", 1), Client::new(&broker, "good-b", 1)];
-    filler.fill(scenario.batches);
+    let (_place, mut broker) = start(scenario.memory_bytes);
+    let mut filler = broker.client();
+    assert_eq!(filler.create_topic(FILLED, PARTITIONS), 0);
+    let mut good = [Good::new(&broker, "good-a"), Good::new(&broker, "good-b")];
+    fill(&mut filler, scenario.batches);
     let before = p99(work(&mut good, Instant::now() + QUIET));
     println!("filled: VmHWM {} MiB", broker.memory_peak_bytes() >> 20);
 
@@ -86,25 +89,26 @@ fn prove(scenario: &Scenario) {
 
     let attacking = AtomicBool::new(true);
     let (during, halves_closed) = std::thread::scope(|scope| {
-        let until_dropped = Over(&attacking);
-        let attack = scope.spawn(|| attack(&broker, scenario, &attacking));
+        let (address, attacking) = (broker.address, &attacking);
+        let until_dropped = Over(attacking);
+        let attack = scope.spawn(move || attack(address, scenario, attacking));
         let during = work(&mut good, Instant::now() + ATTACK);
         println!("half frames and stopped readers: VmHWM {} MiB", broker.memory_peak_bytes() >> 20);
         // What the readers hold is no longer what the tail caches hold.
-        filler.fill(scenario.batches);
+        fill(&mut filler, scenario.batches);
         drop(until_dropped);
         (p99(during), attack.join().expect("an attack"))
     });
     for mut stream in idle.into_iter().step_by(100) {
-        stream.write_all(&framed(18, 0, &[])).expect("an idle connection stays open");
-        response(&mut stream);
+        stream.write_all(&framed(18, 0, false, 1, &[])).expect("an idle connection stays open");
+        assert!(response(&mut stream).is_some(), "an idle connection is served");
     }
     let readers_closed = broker.log().matches("has taken nothing of its reply").count();
     println!("closed: {halves_closed} half frames, {readers_closed} readers");
     println!("p99 of produce and fetch: {} us before, {} us during", before.as_micros(), during.as_micros());
     assert!(halves_closed > 0, "the half frames never filled the share of partial frames");
     assert!(readers_closed > 0, "the stopped readers never filled the share of replies");
-    broker.check();
+    check(&mut broker, scenario.memory_bytes);
 }
 
 /// Ends the attack, also when a client did not get its answer.
@@ -117,13 +121,12 @@ impl Drop for Over<'_> {
 }
 
 /// Holds up what it can until told to stop; returns how many half frames the broker closed.
-fn attack(broker: &Broker, scenario: &Scenario, attacking: &AtomicBool) -> usize {
+fn attack(broker: SocketAddr, scenario: &Scenario, attacking: &AtomicBool) -> usize {
     let mut half = Vec::with_capacity(4 + HALF_FRAME_SENT_BYTES);
     half.extend_from_slice(&(scenario.announced_bytes as u32).to_be_bytes());
     half.resize(4 + HALF_FRAME_SENT_BYTES, 0);
-    let fetch = |offset| framed(1, 11, &encoded(11, &fetch_request("big", PARTITIONS, offset, FETCH_BYTES)));
     // Some of the oldest batches, which only the disk has, and some of the newest that were there before.
-    let fetches = [fetch(0), fetch(scenario.batches as i64 - 1)];
+    let fetches = [fetch_of_everything(0), fetch_of_everything(scenario.batches as i64 - 1)];
     let mut halves: Vec<Hostile<'_>> = (0..HALF_FRAMES).map(|_| Hostile::new(broker, &half)).collect();
     let mut readers: Vec<Hostile<'_>> =
         (0..STOPPED_READERS).map(|at| Hostile::new(broker, &fetches[at % 2])).collect();
@@ -150,7 +153,7 @@ struct Hostile<'a> {
 }
 
 impl<'a> Hostile<'a> {
-    fn new(broker: &Broker, sends: &'a [u8]) -> Self {
+    fn new(broker: SocketAddr, sends: &'a [u8]) -> Self {
         let stream = unblocked(broker);
         Self { stream, since: Instant::now(), sends, sent: 0, is_closed: false }
     }
@@ -172,7 +175,7 @@ impl<'a> Hostile<'a> {
     }
 
     /// Asks once more, which is how a reader that reads nothing learns that it was closed; if it was, a new one takes its place.
-    fn come_back(&mut self, broker: &Broker) {
+    fn come_back(&mut self, broker: SocketAddr) {
         if self.since.elapsed() < COMES_BACK_AFTER {
             return;
         }
@@ -185,14 +188,14 @@ impl<'a> Hostile<'a> {
     }
 }
 
-fn unblocked(broker: &Broker) -> TcpStream {
-    let stream = broker.connect();
+fn unblocked(broker: SocketAddr) -> TcpStream {
+    let stream = TcpStream::connect(broker).expect("the broker accepts");
     stream.set_nonblocking(true).expect("not blocking");
     stream
 }
 
 /// Runs each client in a thread of its own until then; returns how long each produce and fetch took.
-fn work(clients: &mut [Client], until: Instant) -> Vec<Duration> {
+fn work(clients: &mut [Good], until: Instant) -> Vec<Duration> {
     std::thread::scope(|scope| {
         let working: Vec<_> = clients
             .iter_mut()
@@ -218,186 +221,79 @@ fn p99(mut times: Vec<Duration>) -> Duration {
     times[times.len() * 99 / 100]
 }
 
-struct Broker {
-    process: Child,
-    address: SocketAddr,
-    log: std::path::PathBuf,
-    memory_bytes: u64,
-    _dir: tempfile::TempDir,
+/// A broker that waits for half a frame for longer than the test takes, and the directory it lives in.
+fn start(memory_bytes: u64) -> (Place, Broker) {
+    let place = Place::new();
+    let start = Start::in_dir(&place.join("data"))
+        .set("corelog.memory.bytes", memory_bytes)
+        .set("corelog.frame.timeout.ms", 600_000);
+    (place, start.ready())
 }
 
-impl Broker {
-    fn start(memory_bytes: u64) -> Self {
-        let dir = tempfile::tempdir().expect("a directory");
-        let log = dir.path().join("stderr");
-        let mut process = Command::new(env!("CARGO_BIN_EXE_corelog"))
-            .arg("start")
-            .args(["--override", "listeners=PLAINTEXT://127.0.0.1:0"])
-            .args(["--override", &format!("log.dirs={}", dir.path().join("data").display())])
-            .args(["--override", "corelog.cores=2"])
-            .args(["--override", &format!("corelog.memory.bytes={memory_bytes}")])
-            // A frame's silence must not end it before the peak.
-            .args(["--override", "corelog.frame.timeout.ms=600000"])
-            .stdout(Stdio::piped())
-            .stderr(std::fs::File::create(&log).expect("a log"))
-            .spawn()
-            .expect("a broker");
-        let stdout = process.stdout.take().expect("its output");
-        let ready = BufReader::new(stdout)
-            .lines()
-            .map_while(Result::ok)
-            .find(|line| line.starts_with("ready "))
-            .unwrap_or_else(|| panic!("not ready: {}", std::fs::read_to_string(&log).unwrap_or_default()));
-        let address = ready.split_whitespace().find_map(|word| word.strip_prefix("address="));
-        let address = address.and_then(|text| text.parse().ok()).expect("an address in the ready line");
-        Self { process, address, log, memory_bytes, _dir: dir }
-    }
-
-    fn connect(&self) -> TcpStream {
-        let stream = TcpStream::connect(self.address).expect("the broker accepts");
-        stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
-        stream.set_nodelay(true).expect("no delay");
-        stream
-    }
-
-    fn memory_peak_bytes(&self) -> u64 {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.process.id())).expect("it runs");
-        let line = status.lines().find(|line| line.starts_with("VmHWM:")).expect("a peak");
-        line.split_whitespace().nth(1).and_then(|kib| kib.parse::<u64>().ok()).expect("a number") * 1024
-    }
-
-    fn log(&self) -> String {
-        std::fs::read_to_string(&self.log).expect("its log")
-    }
-
-    /// Alive, within its memory, and it never panicked.
-    fn check(&mut self) {
-        let log = self.log();
-        assert!(self.process.try_wait().expect("a state").is_none(), "the broker ended: {log}");
-        assert!(!log.contains("panicked"), "{log}");
-        assert!(!log.contains("announced a length"), "the half frames were refused at once: {log}");
-        let peak = self.memory_peak_bytes();
-        println!("VmHWM {} MiB of {} + {}", peak >> 20, self.memory_bytes >> 20, SLACK_BYTES >> 20);
-        assert!(peak <= self.memory_bytes + SLACK_BYTES, "{peak} bytes");
-    }
+/// The broker is alive, within its memory, and it never panicked.
+fn check(broker: &mut Broker, memory_bytes: u64) {
+    let log = broker.log();
+    assert!(broker.runs(), "the broker ended: {log}");
+    assert!(!log.contains("panicked"), "{log}");
+    assert!(!log.contains("announced a length"), "the half frames were refused at once: {log}");
+    let peak = broker.memory_peak_bytes();
+    println!("VmHWM {} MiB of {} + {}", peak >> 20, memory_bytes >> 20, SLACK_BYTES >> 20);
+    assert!(peak <= memory_bytes + SLACK_BYTES, "{peak} bytes");
 }
 
-impl Drop for Broker {
-    fn drop(&mut self) {
-        if std::thread::panicking() {
-            println!("{}", self.log());
-        }
-        let _already_gone = self.process.kill();
-        let _already_gone = self.process.wait();
-    }
-}
-
-/// A client like any other.
-struct Client {
-    stream: TcpStream,
+/// A client like any other, with a topic of its own.
+struct Good {
+    client: Client,
     topic: &'static str,
-    partitions: i32,
     written: i64,
 }
 
-impl Client {
-    fn new(broker: &Broker, topic: &'static str, partitions: i32) -> Self {
-        let mut client = Self { stream: broker.connect(), topic, partitions, written: 0 };
-        let asked = CreatableTopic::default()
-            .with_name(TopicName(StrBytes::from_static_str(topic)))
-            .with_num_partitions(partitions)
-            .with_replication_factor(1);
-        let request = CreateTopicsRequest::default().with_topics(vec![asked]).with_timeout_ms(30_000);
-        let created: CreateTopicsResponse = client.ask(19, 4, &request);
-        assert_eq!(created.topics[0].error_code, 0);
-        client
-    }
-
-    fn ask<S: Decodable>(&mut self, key: i16, version: i16, request: &impl Encodable) -> S {
-        self.stream.write_all(&framed(key, version, &encoded(version, request))).expect("written");
-        S::decode(&mut response(&mut self.stream), version).expect("a response")
+impl Good {
+    fn new(broker: &Broker, topic: &'static str) -> Self {
+        let mut client = broker.client();
+        assert_eq!(client.create_topic(topic, 1), 0);
+        Self { client, topic, written: 0 }
     }
 
     /// Writes a record, reads it back.
     fn works(&mut self) {
-        let offset = self.written;
-        self.produce(0, BatchBuilder::new().record(1, None, Some(&[b'f'; 1_000])).build());
+        let batch = BatchBuilder::new().record(1, None, Some(&[b'f'; 1_000])).build();
+        assert_eq!(self.client.produce(self.topic, 0, batch), (0, self.written));
+        let fetched = self.client.fetch(self.topic, 0, self.written, 5_000);
         self.written += 1;
-        let fetched: FetchResponse = self.ask(1, 11, &fetch_request(self.topic, 1, offset, 1 << 20));
-        let partition = &fetched.responses[0].partitions[0];
-        assert_eq!((partition.error_code, partition.high_watermark), (0, self.written));
-        assert!(partition.records.as_ref().is_some_and(|records| records.ends_with(b"fff\0")));
-    }
-
-    /// Appends `batches` batches to each partition, one after the other.
-    fn fill(&mut self, batches: usize) {
-        let batch = BatchBuilder::new().record(1, None, Some(&vec![7; BATCH_BYTES])).build();
-        for _ in 0..batches {
-            for partition in 0..self.partitions {
-                self.produce(partition, batch.clone());
-            }
-        }
-        self.written += batches as i64;
-    }
-
-    fn produce(&mut self, partition: i32, records: Vec<u8>) {
-        let written = self.written;
-        let data =
-            PartitionProduceData::default().with_index(partition).with_records(Some(Bytes::from(records)));
-        let topic = TopicProduceData::default()
-            .with_name(TopicName(StrBytes::from_static_str(self.topic)))
-            .with_partition_data(vec![data]);
-        let request =
-            ProduceRequest::default().with_acks(-1).with_timeout_ms(30_000).with_topic_data(vec![topic]);
-        let response: ProduceResponse = self.ask(0, 8, &request);
-        let partition = &response.responses[0].partition_responses[0];
-        assert_eq!(partition.error_code, 0);
-        assert!(partition.base_offset >= written);
+        assert_eq!((fetched.error_code, fetched.high_watermark), (0, self.written));
+        assert!(fetched.records.is_some_and(|records| records.ends_with(b"fff\0")));
     }
 }
 
-fn fetch_request(topic: &'static str, partitions: i32, offset: i64, bytes_max: i32) -> FetchRequest {
-    let partitions = (0..partitions).map(|partition| {
+/// Appends `batches` batches to each partition, one after the other.
+fn fill(client: &mut Client, batches: usize) {
+    let batch = BatchBuilder::new().record(1, None, Some(&vec![7; BATCH_BYTES])).build();
+    for _ in 0..batches {
+        for partition in 0..PARTITIONS {
+            let (error, _) = client.produce(FILLED, partition, batch.clone());
+            assert_eq!(error, 0);
+        }
+    }
+}
+
+/// A fetch of as much as can be had of every partition from `offset` on.
+fn fetch_of_everything(offset: i64) -> Vec<u8> {
+    let partitions = (0..PARTITIONS).map(|partition| {
         FetchPartition::default()
             .with_partition(partition)
             .with_fetch_offset(offset)
-            .with_partition_max_bytes(bytes_max)
+            .with_partition_max_bytes(FETCH_BYTES)
     });
     let topic = FetchTopic::default()
-        .with_topic(TopicName(StrBytes::from_static_str(topic)))
+        .with_topic(TopicName(StrBytes::from_static_str(FILLED)))
         .with_partitions(partitions.collect());
-    FetchRequest::default()
+    let request = FetchRequest::default()
         .with_max_wait_ms(5_000)
         .with_min_bytes(1)
-        .with_max_bytes(bytes_max)
-        .with_topics(vec![topic])
-}
-
-fn encoded(version: i16, request: &impl Encodable) -> BytesMut {
+        .with_max_bytes(FETCH_BYTES)
+        .with_topics(vec![topic]);
     let mut body = BytesMut::new();
-    request.encode(&mut body, version).expect("a request");
-    body
-}
-
-/// A frame of a version that is not flexible, with its length.
-fn framed(key: i16, version: i16, body: &[u8]) -> Vec<u8> {
-    let header = RequestHeader::default()
-        .with_request_api_key(key)
-        .with_request_api_version(version)
-        .with_correlation_id(77)
-        .with_client_id(Some(StrBytes::from_static_str("memory")));
-    let mut frame = BytesMut::new();
-    header.encode(&mut frame, 1).expect("a header");
-    frame.extend_from_slice(body);
-    [&(frame.len() as u32).to_be_bytes()[..], &frame[..]].concat()
-}
-
-/// One response without its length and correlation id.
-fn response(stream: &mut TcpStream) -> Bytes {
-    let mut len = [0; 4];
-    stream.read_exact(&mut len).expect("an answer, and the connection stays open");
-    let mut body = vec![0; u32::from_be_bytes(len) as usize];
-    stream.read_exact(&mut body).expect("a whole answer");
-    assert_eq!(body[..4], 77i32.to_be_bytes());
-    Bytes::from(body).split_off(4)
+    request.encode(&mut body, 11).expect("a request");
+    framed(1, 11, false, 1, &body)
 }

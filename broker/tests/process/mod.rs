@@ -1,5 +1,5 @@
 //! A broker as its users meet it: a process with a command line, a log, signals and an exit code, and a client that speaks
-//! raw frames to it. Used by `hostile` and `start_and_stop`. Deliberately absent: what either of them expects of it.
+//! raw frames to it. Used by `hostile`, `memory` and `start_and_stop`. Deliberately absent: what they expect of it.
 
 // Each test is a program of its own and uses its part of this.
 #![allow(dead_code)]
