@@ -20,7 +20,7 @@ use kafka_protocol::messages::fetch_request::{FetchPartition, FetchTopic};
 use kafka_protocol::messages::{FetchRequest, TopicName};
 use kafka_protocol::protocol::{Encodable, StrBytes};
 use process::client::{Client, framed, response};
-use process::{Broker, Place, Start};
+use process::{Broker, PATIENCE, Place, Start};
 
 const IDLE_CONNECTIONS: usize = 10_000;
 const HALF_FRAMES: usize = 500;
@@ -38,6 +38,8 @@ const BATCH_BYTES: usize = 500_000;
 const ATTACK: Duration = Duration::from_secs(7);
 /// How long the good clients work before that.
 const QUIET: Duration = Duration::from_secs(2);
+/// How long large batches are appended while everything is held up.
+const FILLING: Duration = Duration::from_secs(5);
 /// A stopped reader asks again after this long, or comes back when it was closed.
 const COMES_BACK_AFTER: Duration = Duration::from_secs(1);
 /// Time between two looks at all hostile connections.
@@ -80,7 +82,7 @@ fn prove(scenario: &Scenario) {
     let mut filler = broker.client();
     assert_eq!(filler.create_topic(FILLED, PARTITIONS), 0);
     let mut good = [Good::new(&broker, "good-a"), Good::new(&broker, "good-b")];
-    fill(&mut filler, scenario.batches);
+    fill(&mut filler, scenario.batches, Instant::now() + PATIENCE);
     let before = p99(work(&mut good, Instant::now() + QUIET));
     println!("filled: VmHWM {} MiB", broker.memory_peak_bytes() >> 20);
 
@@ -95,7 +97,8 @@ fn prove(scenario: &Scenario) {
         let during = work(&mut good, Instant::now() + ATTACK);
         println!("half frames and stopped readers: VmHWM {} MiB", broker.memory_peak_bytes() >> 20);
         // What the readers hold is no longer what the tail caches hold.
-        fill(&mut filler, scenario.batches);
+        let appended = fill(&mut filler, scenario.batches, Instant::now() + FILLING);
+        println!("{appended} large batches appended meanwhile");
         drop(until_dropped);
         (p99(during), attack.join().expect("an attack"))
     });
@@ -189,7 +192,7 @@ impl<'a> Hostile<'a> {
 }
 
 fn unblocked(broker: SocketAddr) -> TcpStream {
-    let stream = TcpStream::connect(broker).expect("the broker accepts");
+    let stream = TcpStream::connect_timeout(&broker, PATIENCE).expect("the broker accepts");
     stream.set_nonblocking(true).expect("not blocking");
     stream
 }
@@ -266,15 +269,19 @@ impl Good {
     }
 }
 
-/// Appends `batches` batches to each partition, one after the other.
-fn fill(client: &mut Client, batches: usize) {
+/// Appends `batches` batches to each partition, one after the other, as far as it gets until then. Returns how many there are.
+fn fill(client: &mut Client, batches: usize, until: Instant) -> usize {
     let batch = BatchBuilder::new().record(1, None, Some(&vec![7; BATCH_BYTES])).build();
-    for _ in 0..batches {
-        for partition in 0..PARTITIONS {
-            let (error, _) = client.produce(FILLED, partition, batch.clone());
-            assert_eq!(error, 0);
+    let mut appended = 0;
+    for partition in (0..batches).flat_map(|_| 0..PARTITIONS) {
+        if Instant::now() > until {
+            break;
         }
+        let (error, _) = client.produce(FILLED, partition, batch.clone());
+        assert_eq!(error, 0);
+        appended += 1;
     }
+    appended
 }
 
 /// A fetch of as much as can be had of every partition from `offset` on.
