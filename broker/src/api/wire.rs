@@ -1,6 +1,6 @@
 //! Kafka's primitive types read from and written to bytes, every length checked against the bytes that are left.
 //!
-//! Used by the guard (`shape`) and by the hot codecs (`produce_00`, `fetch_01`), which must neither trust a length
+//! Used by the guard (`shape`) and by the hot codecs (`00_produce`, `01_fetch`), which must neither trust a length
 //! nor copy. Deliberately absent: structures, versions' meanings, and everything the `kafka-protocol` crate does well
 //! once the guard has looked at a frame.
 

@@ -1,6 +1,6 @@
 //! Configuration: Kafka's `server.properties` keys and topic keys, one table each, and the typed values they become.
 //!
-//! Read by boot (everything), api (DescribeConfigs, topic creation) and drive (a topic's values). Imports no other room.
+//! Read by boot (everything), api (DescribeConfigs, topic creation), shard and drive (topics' values). Imports no other room.
 
 mod broker_config;
 mod broker_settings;

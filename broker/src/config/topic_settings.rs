@@ -1,6 +1,6 @@
 //! The topics' keys: one table with type, default, allowed values, effect, documentation and the broker key each falls back to.
 //!
-//! Kafka's LogConfig and TopicConfig. What a topic's values resolve to is in `topic.rs`.
+//! Kafka's LogConfig and TopicConfig. What a topic's values resolve to is in `topic_config.rs`.
 
 use super::setting::{Allowed, Effect, Kind, Setting};
 

@@ -1,6 +1,6 @@
 //! A core's share of the memory budget: pools for the things that grow with load, and the charges taken from them.
 //!
-//! `net` charges frames and replies, `api` and `drive` charge cold reads, the tail cache is told its size. Nothing is
+//! `net` charges frames and replies, `api` charges fetches before they read, the tail cache is told its size; cold reads are bounded by storage. Nothing is
 //! allocated here: a [`Charge`] is a promise about bytes that its holder keeps. Deliberately absent: sharing between
 //! cores (each core has its own budget) and eviction (whoever holds the bytes knows what can go).
 

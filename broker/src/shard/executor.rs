@@ -100,14 +100,37 @@ where
             .spawn(move || async move {
                 let started = catch_unwind(AssertUnwindSafe(|| run(core, seed)));
                 let Ok(future) = started else { die(&format!("{core} panicked at its start")) };
+                let running = Running { core, ended: false };
                 if futures_lite::FutureExt::catch_unwind(AssertUnwindSafe(future)).await.is_err() {
                     die(&format!("{core} panicked"));
                 }
+                running.end();
             })
             .map_err(|error| StartError { core, cpu, reason: error.to_string() })?;
         handles.push(handle);
     }
     Ok(Cores { handles })
+}
+
+/// Held by a core's future while it runs. A panic in any other task of the core unwinds the executor, which drops that future before its
+/// end: a core that is gone must not leave the others alive and wrong.
+struct Running {
+    core: Core,
+    ended: bool,
+}
+
+impl Running {
+    fn end(mut self) {
+        self.ended = true;
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        if !self.ended {
+            die(&format!("a task of {} panicked", self.core));
+        }
+    }
 }
 
 /// Makes every panic one log line with its thread and place, before the process ends or the connection is closed.

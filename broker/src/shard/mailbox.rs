@@ -1,9 +1,9 @@
 //! The only way from one core to another: requests with replies, and notices.
 //!
-//! Every core, and the control thread, has one [`Endpoint`]. Requests are admitted by credits per (source, destination):
+//! Every core has one [`Endpoint`]; the control thread sends notices. Requests are admitted by credits per (source, destination):
 //! a sender without a credit waits, alone, and every other connection of its core goes on. Replies and words about room ride on
 //! what was admitted before, so they are never refused and two cores that flood each other cannot deadlock. Many messages
-//! cost one wake-up. Deliberately absent: what the messages are (integration defines them), and requests that themselves call
+//! cost one wake-up. Deliberately absent: what the messages are (`message` says), and requests that themselves call
 //! back (a handler that waits for a call of its own to the same core can exhaust both sides' calls).
 
 use std::cell::{Cell, RefCell};

@@ -1,6 +1,6 @@
 //! Which core owns which partition on this node. Pure: the same calls in the same order give the same answer.
 //!
-//! Called by `drive` when an image brings new partitions. A local decision, never metadata: another start with another
+//! Called by `view` when an image brings new partitions, and by boot for recovery. A local decision, never metadata: another start with another
 //! number of cores places anew. Deliberately absent: moving a partition that is placed.
 
 use std::collections::HashMap;

@@ -2,7 +2,7 @@
 //!
 //! Pure: no clock, no disk. The log pushes what it appended, reads slices, gathers ranges of a segment and evicts what a
 //! checkpoint covers. A batch is pinned when its buffer is mostly its own, and copied into a growing chunk otherwise,
-//! so that what is charged is what is held. Deliberately absent: the limit over all logs of a core (`store::cache`).
+//! so that what is charged is what is held. Deliberately absent: the limit over all logs of a core (`log::cache`).
 
 use std::collections::VecDeque;
 
