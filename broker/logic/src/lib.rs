@@ -4,4 +4,5 @@
 
 pub mod controller;
 pub mod encoding;
+pub mod group;
 pub mod partition;

@@ -1,0 +1,275 @@
+//! The groups of one partition of `__consumer_offsets`: requests and deadlines in, outcomes out; records replayed.
+//!
+//! This file finds the group that a request is about and hands it on. Kafka's GroupCoordinatorShard with its two managers.
+//! Deliberately absent: what is done to a classic group (`classic`), to offsets (`commit`, `expiry`).
+
+use std::collections::BTreeMap;
+
+use super::classic::{After, ClassicGroup, Step};
+use super::offsets::Offsets;
+use super::{
+    Context, DescribedGroup, GroupConfig, GroupErrorKind, GroupId, GroupRecord, JoinGroup, JoinGroupReply,
+    LeaveGroup, LeftMember, ListGroups, ListedGroup, MemberId, Outcome, Reply, ReplyId, Request,
+    SyncGroupReply, TimerKey, Timers,
+};
+
+/// Groups of one coordinator, beyond which new ones are refused: bounds what a client that invents names can take.
+const GROUPS_MAX: usize = 100_000;
+/// What a group is that does not exist (Kafka's ClassicGroupState.DEAD).
+const DEAD: &str = "Dead";
+
+/// A group of whatever kind.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Group {
+    /// Members elect a leader, which assigns.
+    Classic(ClassicGroup),
+}
+
+/// The groups of one partition of `__consumer_offsets`.
+#[derive(Debug, Default)]
+pub struct GroupCoordinator {
+    /// Ordered, so that lists and expiry are the same every time.
+    pub(super) groups: BTreeMap<GroupId, Group>,
+    pub(super) offsets: Offsets,
+    pub(super) timers: Timers,
+}
+
+impl GroupCoordinator {
+    /// Knows nothing yet: replay the partition's records, then call [`Self::loaded`].
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Its groups.
+    pub fn groups(&self) -> impl Iterator<Item = (&GroupId, &Group)> {
+        self.groups.iter()
+    }
+
+    /// Its committed offsets.
+    pub fn offsets(&self) -> &Offsets {
+        &self.offsets
+    }
+
+    /// When to call [`Self::expire`].
+    pub fn next_deadline_ms(&self) -> Option<i64> {
+        self.timers.next_deadline_ms()
+    }
+
+    /// Decides a request. The reply may come with this outcome or a later one.
+    pub fn decide(&mut self, context: &mut Context<'_>, id: ReplyId, request: Request) -> Outcome {
+        match request {
+            Request::JoinGroup(request) => self.join(context, id, &request),
+            Request::SyncGroup(request) => {
+                if request.group_id.is_empty() {
+                    let refused = SyncGroupReply::refused(GroupErrorKind::InvalidGroupId);
+                    return Outcome::reply(id, Reply::SyncGroup(refused));
+                }
+                match self.classic_step(context, &request.group_id.clone(), |step| step.sync(id, request)) {
+                    Some(outcome) => outcome,
+                    None => {
+                        let refused = SyncGroupReply::refused(GroupErrorKind::UnknownMemberId);
+                        Outcome::reply(id, Reply::SyncGroup(refused))
+                    }
+                }
+            }
+            Request::Heartbeat(request) => {
+                let refused = |error| Outcome::reply(id, Reply::Heartbeat(Err(error)));
+                if request.group_id.is_empty() {
+                    return refused(GroupErrorKind::InvalidGroupId);
+                }
+                self.classic_step(context, &request.group_id, |step| step.heartbeat(id, &request))
+                    .unwrap_or_else(|| refused(GroupErrorKind::UnknownMemberId))
+            }
+            Request::LeaveGroup(request) => self.leave(context, id, &request),
+            Request::OffsetCommit(request) => self.commit(context, id, request),
+            Request::OffsetFetch(request) => self.fetch_offsets(id, &request),
+            Request::OffsetDelete(request) => self.delete_offsets(id, &request),
+            Request::DescribeGroups(group_ids) => {
+                let described = group_ids.into_iter().map(|group_id| self.describe(group_id)).collect();
+                Outcome::reply(id, Reply::DescribeGroups(described))
+            }
+            Request::ListGroups(filter) => Outcome::reply(id, Reply::ListGroups(Ok(self.list(&filter)))),
+            Request::DeleteGroups(group_ids) => self.delete_groups(id, group_ids),
+        }
+    }
+
+    /// Changes a classic group; None when there is none of this name.
+    pub(super) fn classic_step(
+        &mut self,
+        context: &mut Context<'_>,
+        group_id: &GroupId,
+        change: impl FnOnce(&mut Step<'_, '_>),
+    ) -> Option<Outcome> {
+        let Some(Group::Classic(group)) = self.groups.get_mut(group_id) else { return None };
+        let mut step = Step::new(group, &mut self.timers, context);
+        change(&mut step);
+        Some(step.outcome)
+    }
+
+    fn join(&mut self, context: &mut Context<'_>, id: ReplyId, request: &JoinGroup) -> Outcome {
+        let refused = |member_id: &MemberId, error| {
+            Outcome::reply(id, Reply::JoinGroup(JoinGroupReply::refused(member_id.clone(), error)))
+        };
+        let GroupConfig { min_session_timeout_ms, max_session_timeout_ms, .. } = *context.config;
+        if request.group_id.is_empty() {
+            return refused(&request.member_id, GroupErrorKind::InvalidGroupId);
+        }
+        if !(min_session_timeout_ms..=max_session_timeout_ms).contains(&request.session_timeout_ms) {
+            return refused(&request.member_id, GroupErrorKind::InvalidSessionTimeout);
+        }
+        let is_new = !self.groups.contains_key(&request.group_id);
+        if is_new {
+            if !request.member_id.is_empty() {
+                return refused(&request.member_id, GroupErrorKind::UnknownMemberId);
+            }
+            if self.groups.len() >= GROUPS_MAX {
+                return refused(&request.member_id, GroupErrorKind::CoordinatorNotAvailable);
+            }
+            let group = ClassicGroup::new(request.group_id.clone(), context.now.wall_ms);
+            self.groups.insert(request.group_id.clone(), Group::Classic(group));
+        }
+        let joined = self.classic_step(context, &request.group_id, |step| {
+            step.join(id, request);
+            if is_new && step.outcome.records.is_empty() {
+                step.outcome.records.push(step.group.empty_record());
+                step.outcome.applied = true;
+                step.outcome.after = Some(After::Created(request.group_id.clone()));
+            }
+        });
+        joined.unwrap_or_else(|| refused(&request.member_id, GroupErrorKind::InconsistentGroupProtocol))
+    }
+
+    fn leave(&mut self, context: &mut Context<'_>, id: ReplyId, request: &LeaveGroup) -> Outcome {
+        if request.group_id.is_empty() {
+            return Outcome::reply(id, Reply::LeaveGroup(Err(GroupErrorKind::InvalidGroupId)));
+        }
+        self.classic_step(context, &request.group_id, |step| step.leave(id, request)).unwrap_or_else(|| {
+            let unknown = request.members.iter().map(|member| LeftMember {
+                member_id: member.member_id.clone(),
+                instance_id: member.instance_id.clone(),
+                error: Some(GroupErrorKind::UnknownMemberId),
+            });
+            Outcome::reply(id, Reply::LeaveGroup(Ok(unknown.collect())))
+        })
+    }
+
+    fn describe(&self, group_id: GroupId) -> DescribedGroup {
+        match self.groups.get(&group_id) {
+            Some(Group::Classic(group)) => group.describe(),
+            None => DescribedGroup {
+                state: DEAD,
+                message: Some(format!("Group {group_id} not found.")),
+                ..DescribedGroup::refused(group_id, GroupErrorKind::GroupIdNotFound)
+            },
+        }
+    }
+
+    fn list(&self, filter: &ListGroups) -> Vec<ListedGroup> {
+        // Kafka compares both without looking at case.
+        let wanted = |names: &[String], name: &str| {
+            names.is_empty() || names.iter().any(|wanted| wanted.eq_ignore_ascii_case(name))
+        };
+        let listed = self.groups.values().map(|group| match group {
+            Group::Classic(group) => group.listed(),
+        });
+        listed
+            .filter(|group| wanted(&filter.states, group.state) && wanted(&filter.types, group.group_type))
+            .collect()
+    }
+
+    /// What an append was for can go on: `stored` says whether its records are durable, or why they were not appended.
+    pub fn settle(
+        &mut self,
+        context: &mut Context<'_>,
+        after: After,
+        stored: Result<(), GroupErrorKind>,
+    ) -> Outcome {
+        let group_id = after.group_id().clone();
+        let settled = match (after, stored) {
+            (After::Created(_), Ok(())) => None,
+            (After::Created(_), Err(error)) => {
+                let refused = self.classic_step(context, &group_id, |step| step.refuse_all(error));
+                self.drop_group(&group_id);
+                refused
+            }
+            (After::Assigned(assigned), stored) => {
+                self.classic_step(context, &group_id, |step| step.settle_assigned(assigned, stored))
+            }
+            (After::Returned(returned), stored) => {
+                self.classic_step(context, &group_id, |step| step.settle_returned(*returned, stored))
+            }
+        };
+        settled.unwrap_or_default()
+    }
+
+    /// Does what is due next; None when nothing is. To be called until then.
+    pub fn expire(&mut self, context: &mut Context<'_>) -> Option<Outcome> {
+        let outcome = match self.timers.pop_due(context.now.monotonic_ms)? {
+            TimerKey::Heartbeat(group_id, member_id) => {
+                self.classic_step(context, &group_id, |step| step.heartbeat_deadline(&member_id))
+            }
+            TimerKey::Join(group_id) => self.classic_step(context, &group_id, |step| step.join_deadline()),
+            TimerKey::Sync(group_id) => self.classic_step(context, &group_id, |step| step.sync_deadline()),
+            TimerKey::OffsetExpiry(after) => Some(self.expire_offsets(context, after)),
+        };
+        Some(outcome.unwrap_or_default())
+    }
+
+    /// Applies a record that was appended, or found in the log. `now_ms` dates a group that only its offsets tell of.
+    pub fn replay(&mut self, record: &GroupRecord, now_ms: i64) {
+        match record {
+            GroupRecord::OffsetCommit(key, Some(value)) => {
+                if !self.groups.contains_key(&key.group_id) {
+                    let group = ClassicGroup::new(key.group_id.clone(), now_ms);
+                    self.groups.insert(key.group_id.clone(), Group::Classic(group));
+                }
+                self.offsets.put(key, value.clone());
+            }
+            GroupRecord::OffsetCommit(key, None) => self.offsets.remove(key),
+            GroupRecord::GroupMetadata(group_id, Some(value)) => {
+                let group = ClassicGroup::from_record(group_id.clone(), value);
+                self.groups.insert(group_id.clone(), Group::Classic(group));
+            }
+            GroupRecord::GroupMetadata(group_id, None) => self.drop_group(group_id),
+        }
+    }
+
+    pub(super) fn drop_group(&mut self, group_id: &GroupId) {
+        let Some(Group::Classic(group)) = self.groups.remove(group_id) else { return };
+        self.timers.cancel(&TimerKey::Join(group_id.clone()));
+        self.timers.cancel(&TimerKey::Sync(group_id.clone()));
+        for member_id in group.members.into_keys().chain(group.pending_join) {
+            self.timers.cancel(&TimerKey::Heartbeat(group_id.clone(), member_id));
+        }
+    }
+
+    /// Everything is replayed: members have their session timeouts from now on.
+    pub fn loaded(&mut self, context: &mut Context<'_>) {
+        let max_size = context.config.max_size;
+        let group_ids: Vec<GroupId> = self.groups.keys().cloned().collect();
+        for group_id in group_ids {
+            self.classic_step(context, &group_id, |step| {
+                let member_ids: Vec<MemberId> = step.group.members.keys().cloned().collect();
+                for member_id in &member_ids {
+                    step.expect_heartbeat(member_id, None);
+                }
+                // The limit may have been lowered meanwhile.
+                if member_ids.len() > max_size {
+                    step.prepare_rebalance();
+                }
+            });
+        }
+        self.schedule_offset_expiry(context);
+    }
+
+    /// This coordinator is no more: whoever waits must look for the next one.
+    pub fn unload(&mut self, context: &mut Context<'_>) -> Vec<(ReplyId, Reply)> {
+        let group_ids: Vec<GroupId> = self.groups.keys().cloned().collect();
+        let refused = group_ids.iter().filter_map(|group_id| {
+            self.classic_step(context, group_id, |step| step.refuse_all(GroupErrorKind::NotCoordinator))
+        });
+        let replies = refused.flat_map(|outcome| outcome.replies).collect();
+        *self = Self::default();
+        replies
+    }
+}

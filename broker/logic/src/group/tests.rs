@@ -1,0 +1,1 @@
+//! Tests of the coordinator that are not scenarios.
