@@ -170,7 +170,7 @@ fn found(topic: &TopicImage) -> MetadataResponseTopic {
 }
 
 /// Kafka's own topics.
-fn is_internal(name: &str) -> bool {
+pub(super) fn is_internal(name: &str) -> bool {
     matches!(name, "__consumer_offsets" | "__transaction_state" | "__share_group_state")
 }
 

@@ -16,7 +16,8 @@ use super::error_code::{ErrorCode, Refusal};
 use super::service::ConnectionInfo;
 use crate::config::BrokerConfig;
 use crate::drive::tasks::{
-    AppendOutcome, AppendTask, FetchOutcome, FetchTask, OffsetsOutcome, OffsetsTask, PartitionId, WatchTask,
+    AppendOutcome, AppendTask, FetchOutcome, FetchTask, GroupOutcome, GroupTask, OffsetsOutcome, OffsetsTask,
+    PartitionId, WatchTask,
 };
 use crate::metrics::CoreMetrics;
 use crate::shard::Core;
@@ -44,6 +45,8 @@ pub trait Cores {
     fn watch(&self, core: Core, task: WatchTask) -> Local<Result<(), Gone>>;
     /// Looks up offsets on one core.
     fn offsets(&self, core: Core, task: OffsetsTask) -> Submitted<OffsetsOutcome>;
+    /// Asks groups on one core.
+    fn group(&self, core: Core, task: GroupTask) -> Submitted<GroupOutcome>;
     /// Resolves after `duration`.
     fn sleep(&self, duration: Duration) -> Local<()>;
 }

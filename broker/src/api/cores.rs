@@ -10,7 +10,8 @@ use corelog_logic::controller::MetadataImage;
 
 use super::broker::{Cores, Local, Submitted};
 use crate::drive::tasks::{
-    AppendOutcome, AppendTask, FetchOutcome, FetchTask, OffsetsOutcome, OffsetsTask, PartitionId, WatchTask,
+    AppendOutcome, AppendTask, FetchOutcome, FetchTask, GroupOutcome, GroupTask, OffsetsOutcome, OffsetsTask,
+    PartitionId, WatchTask,
 };
 use crate::shard::Core;
 use crate::shard::mailbox::Gone;
@@ -75,6 +76,13 @@ impl Cores for NodeCores {
     fn offsets(&self, core: Core, task: OffsetsTask) -> Submitted<OffsetsOutcome> {
         self.submit(core, Query::Offsets(task), |answer| match answer {
             Answer::Offsets(outcome) => Some(outcome),
+            _ => None,
+        })
+    }
+
+    fn group(&self, core: Core, task: GroupTask) -> Submitted<GroupOutcome> {
+        self.submit(core, Query::Group(Box::new(task)), |answer| match answer {
+            Answer::Group(outcome) => Some(*outcome),
             _ => None,
         })
     }

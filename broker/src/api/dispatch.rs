@@ -32,6 +32,8 @@ impl Kafka {
 pub struct Request {
     /// Where it came from.
     pub connection: Rc<ConnectionInfo>,
+    /// `client.id`, as it calls itself; empty for null.
+    pub client_id: String,
     /// Its version; one that is served.
     pub version: i16,
     /// Everything after the header. Taken by the decoder.
@@ -148,6 +150,7 @@ fn dispatch(
     })
     .map_err(Refused::Header)?;
     let (version, correlation_id) = (header.version, header.correlation_id);
+    let client_id = header.client_id.unwrap_or_default().to_owned();
     let unknown = Refused::UnknownKey { key: header.key, version };
     let (Some(api), Some(shape)) = (APIS.iter().find(|api| api.key == header.key), Shape::of(header.key))
     else {
@@ -162,8 +165,15 @@ fn dispatch(
     }
     let body_at = reader.position();
     frame.advance(body_at);
-    let request =
-        Request { connection: Rc::clone(connection), version, body: frame, charge, shape, correlation_id };
+    let request = Request {
+        connection: Rc::clone(connection),
+        client_id,
+        version,
+        body: frame,
+        charge,
+        shape,
+        correlation_id,
+    };
     let request_bytes = body_at + request.body.len();
     let dispatched =
         (api.handle)(broker, request).map_err(|malformed| Refused::Body { name, version, malformed })?;

@@ -6,6 +6,7 @@
 use std::borrow::Cow;
 
 use corelog_logic::controller::{CommandError, CommandErrorKind};
+use corelog_logic::group::GroupErrorKind;
 use corelog_logic::partition::producer_state::ProducerError;
 use corelog_storage::StorageError;
 use corelog_storage::batch::BatchError;
@@ -27,10 +28,18 @@ pub enum ErrorCode {
     NotLeaderOrFollower = 6,
     RequestTimedOut = 7,
     MessageTooLarge = 10,
+    OffsetMetadataTooLarge = 12,
     CoordinatorLoadInProgress = 14,
+    CoordinatorNotAvailable = 15,
     NotCoordinator = 16,
     InvalidTopicException = 17,
     InvalidRequiredAcks = 21,
+    IllegalGeneration = 22,
+    InconsistentGroupProtocol = 23,
+    InvalidGroupId = 24,
+    UnknownMemberId = 25,
+    InvalidSessionTimeout = 26,
+    RebalanceInProgress = 27,
     InvalidTimestamp = 32,
     UnsupportedVersion = 35,
     TopicAlreadyExists = 36,
@@ -44,17 +53,29 @@ pub enum ErrorCode {
     InvalidProducerEpoch = 47,
     InvalidTxnState = 48,
     KafkaStorageError = 56,
+    NonEmptyGroup = 68,
+    GroupIdNotFound = 69,
     FetchSessionIdNotFound = 70,
     TopicDeletionDisabled = 73,
     FencedLeaderEpoch = 74,
     UnknownLeaderEpoch = 75,
     UnsupportedCompressionType = 76,
     StaleBrokerEpoch = 77,
+    MemberIdRequired = 79,
+    GroupMaxSizeReached = 81,
+    FencedInstanceId = 82,
+    GroupSubscribedToTopic = 86,
     InvalidRecord = 87,
+    UnstableOffsetCommit = 88,
     ThrottlingQuotaExceeded = 89,
     UnknownTopicId = 100,
+    FencedMemberEpoch = 110,
+    UnreleasedInstanceId = 111,
+    UnsupportedAssignor = 112,
+    StaleMemberEpoch = 113,
     MismatchedEndpointType = 114,
     UnsupportedEndpointType = 115,
+    InvalidRegularExpression = 128,
 }
 
 impl ErrorCode {
@@ -93,6 +114,39 @@ impl From<&PartitionError> for Refusal {
 impl From<&CommandError> for Refusal {
     fn from(error: &CommandError) -> Self {
         command_code(error.kind).because(error.message.clone())
+    }
+}
+
+impl From<GroupErrorKind> for ErrorCode {
+    fn from(kind: GroupErrorKind) -> Self {
+        match kind {
+            GroupErrorKind::CoordinatorLoadInProgress => Self::CoordinatorLoadInProgress,
+            GroupErrorKind::CoordinatorNotAvailable => Self::CoordinatorNotAvailable,
+            GroupErrorKind::NotCoordinator => Self::NotCoordinator,
+            GroupErrorKind::InvalidGroupId => Self::InvalidGroupId,
+            GroupErrorKind::InvalidRequest => Self::InvalidRequest,
+            GroupErrorKind::IllegalGeneration => Self::IllegalGeneration,
+            GroupErrorKind::InconsistentGroupProtocol => Self::InconsistentGroupProtocol,
+            GroupErrorKind::UnknownMemberId => Self::UnknownMemberId,
+            GroupErrorKind::InvalidSessionTimeout => Self::InvalidSessionTimeout,
+            GroupErrorKind::RebalanceInProgress => Self::RebalanceInProgress,
+            GroupErrorKind::OffsetMetadataTooLarge => Self::OffsetMetadataTooLarge,
+            GroupErrorKind::NonEmptyGroup => Self::NonEmptyGroup,
+            GroupErrorKind::GroupIdNotFound => Self::GroupIdNotFound,
+            GroupErrorKind::FencedInstanceId => Self::FencedInstanceId,
+            GroupErrorKind::GroupMaxSizeReached => Self::GroupMaxSizeReached,
+            GroupErrorKind::MemberIdRequired => Self::MemberIdRequired,
+            GroupErrorKind::GroupSubscribedToTopic => Self::GroupSubscribedToTopic,
+            GroupErrorKind::UnstableOffsetCommit => Self::UnstableOffsetCommit,
+            GroupErrorKind::UnknownTopicOrPartition => Self::UnknownTopicOrPartition,
+            GroupErrorKind::UnknownServerError => Self::UnknownServerError,
+            GroupErrorKind::FencedMemberEpoch => Self::FencedMemberEpoch,
+            GroupErrorKind::UnreleasedInstanceId => Self::UnreleasedInstanceId,
+            GroupErrorKind::UnsupportedAssignor => Self::UnsupportedAssignor,
+            GroupErrorKind::StaleMemberEpoch => Self::StaleMemberEpoch,
+            GroupErrorKind::InvalidRegularExpression => Self::InvalidRegularExpression,
+            GroupErrorKind::UnsupportedVersion => Self::UnsupportedVersion,
+        }
     }
 }
 

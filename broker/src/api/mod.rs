@@ -8,6 +8,7 @@ mod config_entries;
 pub mod cores;
 pub mod dispatch;
 pub mod error_code;
+mod group;
 mod grouping;
 pub mod service;
 pub mod shape;
@@ -17,22 +18,44 @@ pub mod wire;
 mod api_versions;
 #[path = "19_create_topics.rs"]
 mod create_topics;
+#[path = "42_delete_groups.rs"]
+mod delete_groups;
 #[path = "20_delete_topics.rs"]
 mod delete_topics;
 #[path = "60_describe_cluster.rs"]
 mod describe_cluster;
 #[path = "32_describe_configs.rs"]
 mod describe_configs;
+#[path = "15_describe_groups.rs"]
+mod describe_groups;
 #[path = "01_fetch/mod.rs"]
 pub mod fetch;
+#[path = "10_find_coordinator.rs"]
+mod find_coordinator;
+#[path = "12_heartbeat.rs"]
+mod heartbeat;
 #[path = "22_init_producer_id.rs"]
 mod init_producer_id;
+#[path = "11_join_group.rs"]
+mod join_group;
+#[path = "13_leave_group.rs"]
+mod leave_group;
+#[path = "16_list_groups.rs"]
+mod list_groups;
 #[path = "02_list_offsets.rs"]
 mod list_offsets;
 #[path = "03_metadata.rs"]
 mod metadata;
+#[path = "08_offset_commit.rs"]
+mod offset_commit;
+#[path = "47_offset_delete.rs"]
+mod offset_delete;
+#[path = "09_offset_fetch.rs"]
+mod offset_fetch;
 #[path = "00_produce/mod.rs"]
 pub mod produce;
+#[path = "14_sync_group.rs"]
+mod sync_group;
 
 use std::rc::Rc;
 
@@ -60,11 +83,22 @@ pub(crate) const APIS: &[Api] = &[
     Api { key: 1, advertised_min: None, handle: fetch::handle },
     Api { key: 2, advertised_min: None, handle: list_offsets::handle },
     Api { key: 3, advertised_min: None, handle: metadata::handle },
+    Api { key: 8, advertised_min: None, handle: offset_commit::handle },
+    Api { key: 9, advertised_min: None, handle: offset_fetch::handle },
+    Api { key: 10, advertised_min: None, handle: find_coordinator::handle },
+    Api { key: 11, advertised_min: None, handle: join_group::handle },
+    Api { key: 12, advertised_min: None, handle: heartbeat::handle },
+    Api { key: 13, advertised_min: None, handle: leave_group::handle },
+    Api { key: 14, advertised_min: None, handle: sync_group::handle },
+    Api { key: 15, advertised_min: None, handle: describe_groups::handle },
+    Api { key: 16, advertised_min: None, handle: list_groups::handle },
     Api { key: api_versions::KEY, advertised_min: None, handle: api_versions::handle },
     Api { key: 19, advertised_min: None, handle: create_topics::handle },
     Api { key: 20, advertised_min: None, handle: delete_topics::handle },
     Api { key: 22, advertised_min: None, handle: init_producer_id::handle },
     Api { key: 32, advertised_min: None, handle: describe_configs::handle },
+    Api { key: 42, advertised_min: None, handle: delete_groups::handle },
+    Api { key: 47, advertised_min: None, handle: offset_delete::handle },
     Api { key: 60, advertised_min: None, handle: describe_cluster::handle },
 ];
 

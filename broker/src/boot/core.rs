@@ -6,7 +6,7 @@ use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
 use corelog_storage::StorageError;
-use corelog_storage::batch::RecordValidation;
+use corelog_storage::batch::{Compression, RecordValidation};
 use corelog_storage::io::glommio::GlommioIo;
 use corelog_storage::journal::{CommitReport, FlushMode};
 use corelog_storage::recovery::RecoveredCore;
@@ -19,7 +19,7 @@ use crate::api::broker::{Broker, ProducerIds};
 use crate::api::cores::NodeCores;
 use crate::config::{BrokerConfig, Flush, ValidateRecords};
 use crate::control::Control;
-use crate::drive::{Partitions, Reconciler, Settings, Store, Tenants};
+use crate::drive::{GroupSettings, Groups, Partitions, Reconciler, Settings, Store, Tenants};
 use crate::metrics::{CoreMetrics, NetworkStats};
 use crate::net::{CoreListener, NetSettings, Server, ServerParts};
 use crate::shard::Core;
@@ -100,6 +100,7 @@ impl CoreSeed {
             port.open(),
             node.cores,
             reconciler,
+            Groups::new(group_settings(&node.config), partitions.clone()),
             node.config.given.clone(),
             budget.clone(),
             metrics,
@@ -186,6 +187,14 @@ fn store_options(node: &Node, budget: &Budget) -> StoreOptions {
         Flush::Written => FlushMode::Written,
     };
     options
+}
+
+fn group_settings(config: &BrokerConfig) -> GroupSettings {
+    let codec = usize::from(config.groups.offsets_topic_compression);
+    GroupSettings {
+        config: config.groups.rules.clone(),
+        compression: Compression::ALL.get(codec).copied().unwrap_or(Compression::None),
+    }
 }
 
 fn serve_connections(node: &Arc<Node>, shard: &Rc<Shard>, budget: Budget) -> Server {

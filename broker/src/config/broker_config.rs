@@ -4,6 +4,7 @@
 
 use std::path::PathBuf;
 
+use super::group_settings::GroupsConfig;
 use super::listeners::{self, Listener};
 use super::load::{ConfigError, Given};
 use super::setting::{boolean, list};
@@ -51,6 +52,8 @@ pub struct BrokerConfig {
     pub shutdown_timeout_ms: u64,
     pub validate_records: ValidateRecords,
     pub metrics_listen: Option<std::net::SocketAddr>,
+    /// Everything about groups.
+    pub groups: GroupsConfig,
     /// The checked texts, for topics' defaults and DescribeConfigs.
     pub given: Given,
 }
@@ -159,6 +162,7 @@ impl BrokerConfig {
                 ValidateRecords::Full
             },
             metrics_listen,
+            groups: GroupsConfig::build(&given)?,
             given,
         })
     }

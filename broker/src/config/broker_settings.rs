@@ -2,10 +2,26 @@
 //!
 //! Kafka's names and Kafka's defaults, unless the documentation says otherwise. `corelog.` marks our own.
 
+use super::group_settings::GROUP_SETTINGS;
 use super::setting::{Allowed, Effect, Kind, Setting};
 
 /// Every key that `corelog start` knows.
-pub const BROKER_SETTINGS: &[Setting] = &[
+pub const BROKER_SETTINGS: &[Setting] = &ALL;
+
+const ALL: [Setting; GENERAL.len() + GROUP_SETTINGS.len()] = together(GENERAL, &GROUP_SETTINGS);
+
+const fn together<const N: usize>(first: &[Setting], second: &[Setting]) -> [Setting; N] {
+    let mut all = [first[0]; N];
+    let mut at = 0;
+    while at < N {
+        all[at] = if at < first.len() { first[at] } else { second[at - first.len()] };
+        at += 1;
+    }
+    all
+}
+
+/// The keys that are not of one subject with a table of its own.
+const GENERAL: &[Setting] = &[
     Setting {
         name: "listeners",
         kind: Kind::List,
@@ -383,22 +399,6 @@ pub const BROKER_SETTINGS: &[Setting] = &[
         doc: "How long an idle connection is kept, in milliseconds.",
     },
     Setting {
-        name: "offsets.topic.replication.factor",
-        kind: Kind::Int,
-        default: Some("3"),
-        allowed: Allowed::AtLeast(1),
-        effect: Effect::NotYet,
-        doc: "Replication factor of __consumer_offsets.",
-    },
-    Setting {
-        name: "offsets.topic.num.partitions",
-        kind: Kind::Int,
-        default: Some("50"),
-        allowed: Allowed::AtLeast(1),
-        effect: Effect::NotYet,
-        doc: "Partitions of __consumer_offsets.",
-    },
-    Setting {
         name: "share.coordinator.state.topic.replication.factor",
         kind: Kind::Int,
         default: Some("3"),
@@ -429,14 +429,6 @@ pub const BROKER_SETTINGS: &[Setting] = &[
         allowed: Allowed::AtLeast(1),
         effect: Effect::NotYet,
         doc: "In-sync replicas of __transaction_state.",
-    },
-    Setting {
-        name: "group.initial.rebalance.delay.ms",
-        kind: Kind::Int,
-        default: Some("3000"),
-        allowed: Allowed::AtLeast(0),
-        effect: Effect::NotYet,
-        doc: "How long a new group waits for more members, in milliseconds.",
     },
     Setting {
         name: "corelog.cores",

@@ -4,6 +4,7 @@
 
 mod broker_config;
 mod broker_settings;
+mod group_settings;
 mod listeners;
 mod load;
 mod setting;
@@ -15,6 +16,7 @@ mod tests;
 
 pub use broker_config::{BrokerConfig, Flush, ValidateRecords};
 pub use broker_settings::{BROKER_SETTINGS, broker_setting};
+pub use group_settings::GroupsConfig;
 pub use listeners::Listener;
 pub use load::{ConfigError, Given, Loaded, load};
 pub use setting::{Effect, InvalidValue, Kind, Setting};

@@ -4,6 +4,7 @@
 //! and `storage` (logs). Deliberately absent: the protocol's encoding and error codes (`api`), and other cores (`shard`).
 
 mod fetch;
+mod group;
 mod interrupt;
 mod list_offsets;
 mod partition;
@@ -13,6 +14,7 @@ mod reconcile;
 pub mod tasks;
 
 pub use fetch::{fetch, watch};
+pub use group::{GroupSettings, Groups, OFFSETS_TOPIC};
 pub use interrupt::Interrupt;
 pub use list_offsets::list_offsets;
 pub use partition::{Partition, ProducerTenant};

@@ -6,6 +6,7 @@
 
 use bytes::{Bytes, BytesMut};
 use corelog_logic::controller::TopicId;
+use corelog_logic::group::{GroupErrorKind, Reply, Request};
 use corelog_logic::partition::producer_state::ProducerError;
 use corelog_storage::StorageError;
 use corelog_storage::batch::BatchError;
@@ -204,3 +205,17 @@ pub struct FoundOffset {
 
 /// What was found for each query of an [`OffsetsTask`].
 pub type OffsetsOutcome = Vec<Result<FoundOffset, PartitionError>>;
+
+/// Ask the groups of one partition of `__consumer_offsets`.
+#[derive(Debug)]
+pub struct GroupTask {
+    /// Which partition.
+    pub partition: PartitionId,
+    /// What is asked; only groups that live in the partition are named.
+    pub request: Request,
+    /// As [`AppendTask::image_version`].
+    pub image_version: u64,
+}
+
+/// The reply, or why this core does not coordinate the groups (yet, or any more).
+pub type GroupOutcome = Result<Reply, GroupErrorKind>;

@@ -79,6 +79,9 @@ pub struct CoreStats {
     pub network: NetworkStats,
     pub store: StoreStats,
     pub partitions: u64,
+    /// Groups coordinated, and offsets that they have committed.
+    pub groups: u64,
+    pub group_offsets: u64,
     /// Requests sent to other cores.
     pub cross_core_requests: u64,
     /// Requests to other cores that had to wait for a credit.

@@ -116,7 +116,7 @@ impl Scrape {
 
     fn per_core(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
         type Value = fn(&CoreStats) -> u64;
-        let rows: [(&str, &str, MetricType, Value); 10] = [
+        let rows: [(&str, &str, MetricType, Value); 12] = [
             ("connections", "Open connections", MetricType::Gauge, |core| core.network.connections),
             ("connections_accepted", "Connections accepted", MetricType::Counter, |core| {
                 core.network.connections_accepted
@@ -127,6 +127,8 @@ impl Scrape {
             ("received_bytes", "Bytes received", MetricType::Counter, |core| core.network.received_bytes),
             ("sent_bytes", "Bytes sent", MetricType::Counter, |core| core.network.sent_bytes),
             ("partitions", "Partitions owned", MetricType::Gauge, |core| core.partitions),
+            ("groups", "Groups coordinated", MetricType::Gauge, |core| core.groups),
+            ("group_offsets", "Offsets committed by groups", MetricType::Gauge, |core| core.group_offsets),
             ("cross_core_requests", "Requests to other cores", MetricType::Counter, |core| {
                 core.cross_core_requests
             }),

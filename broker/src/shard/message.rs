@@ -9,7 +9,8 @@ use corelog_logic::controller::{Delta, MetadataImage};
 use super::balance::Handover;
 use super::mailbox;
 use crate::drive::tasks::{
-    AppendOutcome, AppendTask, FetchOutcome, FetchTask, OffsetsOutcome, OffsetsTask, WatchTask,
+    AppendOutcome, AppendTask, FetchOutcome, FetchTask, GroupOutcome, GroupTask, OffsetsOutcome, OffsetsTask,
+    WatchTask,
 };
 use crate::metrics::CoreStats;
 
@@ -24,6 +25,8 @@ pub enum Query {
     Watch(WatchTask),
     /// Look offsets up.
     Offsets(OffsetsTask),
+    /// Ask the groups of one partition.
+    Group(Box<GroupTask>),
 }
 
 /// A committed version of the metadata, with what changed since the one before.
@@ -40,6 +43,7 @@ pub enum Answer {
     Fetch(FetchOutcome),
     Watched,
     Offsets(OffsetsOutcome),
+    Group(Box<GroupOutcome>),
 }
 
 /// A message without a reply.

@@ -20,13 +20,14 @@ use super::message::{Answer, Endpoint, Notice, Published, Query};
 use super::view::View;
 use crate::config::Given;
 use crate::drive::tasks::PartitionId;
-use crate::drive::{self, Reconciler};
+use crate::drive::{self, Groups, OFFSETS_TOPIC, Reconciler};
 use crate::metrics::{CoreMetrics, CoreStats, NetworkStats};
 
 /// A core's runtime. Shared by everything on the core.
 pub struct Shard {
     endpoint: Endpoint,
     reconciler: Reconciler,
+    groups: Rc<Groups>,
     view: RefCell<View>,
     /// Versions of the metadata are taken over one after the other.
     applying: glommio::sync::Semaphore,
@@ -42,6 +43,7 @@ impl Shard {
         endpoint: Endpoint,
         cores: u16,
         reconciler: Reconciler,
+        groups: Rc<Groups>,
         given: Given,
         budget: Budget,
         metrics: Rc<CoreMetrics>,
@@ -50,6 +52,7 @@ impl Shard {
             view: RefCell::new(View::new(endpoint.core(), cores)),
             endpoint,
             reconciler,
+            groups,
             applying: glommio::sync::Semaphore::new(1),
             given,
             budget,
@@ -160,6 +163,10 @@ impl Shard {
             Query::Offsets(task) => {
                 Box::pin(async move { Answer::Offsets(drive::list_offsets(partitions, task).await) })
             }
+            Query::Group(task) => {
+                let groups = self.groups.clone();
+                Box::pin(async move { Answer::Group(Box::new(groups.handle(*task).await)) })
+            }
         }
     }
 
@@ -169,7 +176,13 @@ impl Shard {
         let _turn = self.applying.acquire_permit(1).await;
         let version = published.image.version;
         let change = self.view.borrow_mut().plan(&published, &self.given);
+        let coordinated = change.assigned.iter().filter(|partition| partition.topic == OFFSETS_TOPIC);
+        let coordinated: Vec<PartitionId> = coordinated.map(|partition| partition.id).collect();
+        let before = self.image();
+        let name = |topic_id| before.topic(topic_id).map(|topic| (*topic_id, topic.name.clone()));
+        let removed: Vec<_> = change.removed.iter().filter_map(name).collect();
         self.reconciler.apply(change.assigned, &change.removed, version).await;
+        self.groups.apply(published.image.clone(), &coordinated, &removed);
         self.view.borrow_mut().show(published.image);
         version
     }
@@ -177,6 +190,7 @@ impl Shard {
     /// What this core has done so far.
     pub fn stats(&self) -> CoreStats {
         let mailbox = self.endpoint.counters();
+        let (groups, group_offsets) = self.groups.counts();
         CoreStats {
             core: self.core().0,
             requests: self.metrics.requests(),
@@ -184,6 +198,8 @@ impl Shard {
             network: (self.network.borrow())(),
             store: self.reconciler.store().stats(),
             partitions: self.reconciler.partitions().len() as u64,
+            groups,
+            group_offsets,
             cross_core_requests: mailbox.requests_sent,
             cross_core_waits: mailbox.credit_waits,
             memory_bytes: self.budget.used(),

@@ -22,6 +22,7 @@ use corelog_logic::controller::{
     Command, ConfigValidator, Context, Delta, FeatureLevelRecord, Listener, MetadataImage, Record,
     RegisterBrokerRecord, Reply, ResourceKind, TopicId, decide,
 };
+use corelog_logic::group::GroupCoordinator;
 use corelog_storage::batch::{
     ValidationLimits, assign_offsets, find_timestamp, max_timestamp_record, validate,
 };
@@ -45,13 +46,15 @@ pub(crate) struct World {
     pub(crate) logs: RefCell<BTreeMap<PartitionId, Log>>,
     /// Every message: the core it went to, what it was, how many partitions it was for.
     pub(crate) messages: RefCell<Vec<(Core, &'static str, usize)>>,
+    /// Group coordinators, by partition of `__consumer_offsets`.
+    pub(crate) groups: RefCell<BTreeMap<PartitionId, GroupCoordinator>>,
     /// Whether sleepers wake.
     pub(crate) time_is_up: Cell<bool>,
     /// Whether cores answer.
     pub(crate) cores_are_gone: Cell<bool>,
     /// Whether the controller answers.
     pub(crate) controller_hangs: Cell<bool>,
-    random: Cell<u64>,
+    pub(crate) random: Cell<u64>,
 }
 
 impl World {
@@ -164,6 +167,11 @@ impl Cores for FakeCores {
     fn offsets(&self, core: Core, task: OffsetsTask) -> Submitted<OffsetsOutcome> {
         let outcome = task.queries.iter().map(|query| offset(&self.0, query)).collect();
         self.0.told(core, "offsets", task.queries.len(), outcome)
+    }
+
+    fn group(&self, core: Core, task: GroupTask) -> Submitted<GroupOutcome> {
+        let outcome = crate::group_fakes::decide(&self.0, task);
+        self.0.told(core, "group", 1, outcome)
     }
 
     fn sleep(&self, _: Duration) -> Local<()> {

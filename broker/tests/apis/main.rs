@@ -6,6 +6,8 @@ mod codecs;
 mod consume;
 mod describe;
 mod fakes;
+mod group_fakes;
+mod groups;
 #[path = "../samples/mod.rs"]
 mod samples;
 mod topics;

@@ -1,6 +1,19 @@
 //! Sample requests of every advertised API and version, encoded by the `kafka-protocol` crate: each API once with
 //! defaults and once with every array, string and tagged field filled. Used by `guard` and `hostile`.
 
+/// An unknown tagged field on every structure that can carry one.
+macro_rules! tagged {
+    ($value:expr, $flexible:expr) => {{
+        let mut value = $value;
+        if $flexible {
+            value.unknown_tagged_fields.insert(9_999, Bytes::from_static(b"later"));
+        }
+        value
+    }};
+}
+
+mod groups;
+
 use bytes::{Bytes, BytesMut};
 use kafka_protocol::messages::create_topics_request::{
     CreatableReplicaAssignment, CreatableTopic, CreatableTopicConfig,
@@ -20,17 +33,6 @@ pub(crate) struct Sample {
     pub(crate) key: i16,
     pub(crate) version: i16,
     pub(crate) body: Bytes,
-}
-
-/// An unknown tagged field on every structure that can carry one.
-macro_rules! tagged {
-    ($value:expr, $flexible:expr) => {{
-        let mut value = $value;
-        if $flexible {
-            value.unknown_tagged_fields.insert(9_999, Bytes::from_static(b"later"));
-        }
-        value
-    }};
 }
 
 fn encode(samples: &mut Vec<Sample>, key: i16, version: i16, request: &impl Encodable) {
@@ -93,6 +95,7 @@ fn one(samples: &mut Vec<Sample>, key: i16, version: i16, flexible: bool) {
                 tagged!(MetadataRequest::default().with_topics(Some(vec![topic.clone(), topic])), flexible);
             encode(samples, key, version, &request);
         }
+        8..=16 | 42 | 47 => groups::one(samples, key, version, flexible),
         18 => {
             encode(samples, key, version, &ApiVersionsRequest::default());
             if version >= 3 {

@@ -11,6 +11,7 @@ mod lookup;
 mod records;
 mod snappy;
 mod split;
+mod stored;
 #[cfg(test)]
 mod tests;
 mod validate;
@@ -25,6 +26,7 @@ pub use header::{
 };
 pub use lookup::{find_timestamp, max_timestamp_record};
 pub use split::{BatchSlice, Batches};
+pub use stored::{StoredRecord, for_each_record};
 pub use validate::{
     DECOMPRESSED_BYTES_MAX, Origin, RecordValidation, ValidationLimits, correct_max_timestamp, validate,
 };

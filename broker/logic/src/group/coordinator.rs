@@ -41,7 +41,7 @@ impl GroupCoordinator {
     }
 
     /// Its groups.
-    pub fn groups(&self) -> impl Iterator<Item = (&GroupId, &Group)> {
+    pub fn groups(&self) -> impl ExactSizeIterator<Item = (&GroupId, &Group)> {
         self.groups.iter()
     }
 

@@ -40,6 +40,15 @@ impl GroupCoordinator {
         Outcome { records, ..Outcome::nothing() }
     }
 
+    /// A topic was deleted: what groups committed for it goes (Kafka's `onPartitionsDeleted`).
+    pub fn topic_deleted(&self, topic: &str) -> Outcome {
+        let of_topic = self.offsets.groups().filter_map(|(group_id, topics)| {
+            let (topic, partitions) = topics.get_key_value(topic)?;
+            Some(partitions.keys().map(move |partition| tombstone(group_id, topic.clone(), *partition)))
+        });
+        Outcome { records: of_topic.flatten().collect(), ..Outcome::nothing() }
+    }
+
     fn expire_group(
         &self,
         context: &Context<'_>,

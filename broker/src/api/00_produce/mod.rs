@@ -23,10 +23,14 @@ use super::broker::{Broker, Local};
 use super::dispatch::{Request, end_response};
 use super::error_code::{ErrorCode, Refusal, record_at_fault};
 use super::grouping::Groups;
+use super::metadata::is_internal;
 use super::service::{Answer, Dispatched, Reply};
 use super::wire::Read;
 use crate::drive::tasks::{AppendBatch, AppendOutcome, AppendTask, PartitionError};
 use crate::shard::mailbox::Gone;
+
+/// The one client that may write to Kafka's own topics (Kafka's `AdminUtils.ADMIN_CLIENT_ID`).
+const ADMIN_CLIENT_ID: &str = "__admin_client";
 
 /// The append of one core, underway, with the slots its outcomes go to.
 type Underway = (Vec<usize>, Result<Local<Result<AppendOutcome, Gone>>, Gone>);
@@ -43,7 +47,8 @@ pub(super) fn handle(broker: &Rc<Broker>, mut request: Request) -> Read<Dispatch
         let mut slots: Vec<PartitionResponse> = vec![Ok(UNANSWERED); body.partitions.len()];
         let mut underway: Vec<Underway> = Vec::new();
         let image = broker.cores.image();
-        for group in route(&broker, &image, &mut body, (request.version, backing_bytes), &mut slots).0 {
+        let of_request = (request.version, backing_bytes, request.client_id.as_str());
+        for group in route(&broker, &image, &mut body, of_request, &mut slots).0 {
             let (wait_durable, image_version) = (body.acks != 0, image.version);
             let task = AppendTask { batches: group.items, wait_durable, image_version };
             underway.push((group.slots, broker.cores.append(group.core, task).await));
@@ -70,7 +75,7 @@ fn route(
     broker: &Broker,
     image: &MetadataImage,
     body: &mut ProduceRequest,
-    (version, backing_bytes): (i16, usize),
+    (version, backing_bytes, client_id): (i16, usize, &str),
     slots: &mut [PartitionResponse],
 ) -> Groups<AppendBatch> {
     let topics: Vec<Result<&TopicImage, Refusal>> =
@@ -84,6 +89,10 @@ fn route(
             Err(ErrorCode::InvalidRequest.because("the request has more than one entry for this partition"))
         } else {
             match topics.get(partition.topic) {
+                Some(Ok(topic)) if is_internal(&topic.name) && client_id != ADMIN_CLIENT_ID => {
+                    Err(ErrorCode::InvalidTopicException
+                        .because(format!("Cannot append to internal topic {}", topic.name)))
+                }
                 Some(Ok(topic)) => broker.route(topic, partition.index),
                 Some(Err(refusal)) => Err(refusal.clone()),
                 None => Err(ErrorCode::UnknownServerError.into()),

@@ -96,6 +96,120 @@ pub const SHAPES: &[Shape] = &[
         ],
     },
     Shape {
+        key: 8,
+        name: "OffsetCommit",
+        min: 2,
+        max: 9,
+        flexible: 8,
+        fields: &[
+            STRING,                  // group id
+            INT32,                   // generation or member epoch
+            STRING,                  // member id
+            STRING.since(7),         // group instance id
+            INT64.since(2).until(4), // retention time
+            field(Array(&Struct(&[
+                STRING,                                                         // topic
+                field(Array(&Struct(&[INT32, INT64, INT32.since(6), STRING]))), // partition, offset, leader epoch, metadata
+            ]))),
+        ],
+    },
+    Shape {
+        key: 9,
+        name: "OffsetFetch",
+        min: 1,
+        max: 9,
+        flexible: 6,
+        fields: &[
+            STRING.until(7),                                                    // group id
+            field(Array(&Struct(&[STRING, field(Array(&Fixed(4)))]))).until(7), // topic, partitions
+            field(Array(&Struct(&[
+                STRING,          // group id
+                STRING.since(9), // member id
+                INT32.since(9),  // member epoch
+                field(Array(&Struct(&[STRING, field(Array(&Fixed(4)))]))),
+            ])))
+            .since(8),
+            BOOLEAN.since(7), // require stable
+        ],
+    },
+    Shape {
+        key: 10,
+        name: "FindCoordinator",
+        min: 0,
+        max: 6,
+        flexible: 3,
+        fields: &[STRING.until(3), INT8.since(1), field(Array(&String)).since(4)], // key, type of key, keys
+    },
+    Shape {
+        key: 11,
+        name: "JoinGroup",
+        min: 0,
+        max: 9,
+        flexible: 6,
+        fields: &[
+            STRING,                                         // group id
+            INT32,                                          // session timeout
+            INT32.since(1),                                 // rebalance timeout
+            STRING,                                         // member id
+            STRING.since(5),                                // group instance id
+            STRING,                                         // protocol type
+            field(Array(&Struct(&[STRING, field(Bytes)]))), // protocol, metadata
+            STRING.since(8),                                // reason
+        ],
+    },
+    Shape {
+        key: 12,
+        name: "Heartbeat",
+        min: 0,
+        max: 4,
+        flexible: 4,
+        fields: &[STRING, INT32, STRING, STRING.since(3)], // group id, generation, member id, group instance id
+    },
+    Shape {
+        key: 13,
+        name: "LeaveGroup",
+        min: 0,
+        max: 5,
+        flexible: 4,
+        fields: &[
+            STRING,                                                             // group id
+            STRING.until(2),                                                    // member id
+            field(Array(&Struct(&[STRING, STRING, STRING.since(5)]))).since(3), // member id, instance id, reason
+        ],
+    },
+    Shape {
+        key: 14,
+        name: "SyncGroup",
+        min: 0,
+        max: 5,
+        flexible: 4,
+        fields: &[
+            STRING,                                         // group id
+            INT32,                                          // generation
+            STRING,                                         // member id
+            STRING.since(3),                                // group instance id
+            STRING.since(5),                                // protocol type
+            STRING.since(5),                                // protocol name
+            field(Array(&Struct(&[STRING, field(Bytes)]))), // member id, assignment
+        ],
+    },
+    Shape {
+        key: 15,
+        name: "DescribeGroups",
+        min: 0,
+        max: 6,
+        flexible: 5,
+        fields: &[field(Array(&String)), BOOLEAN.since(3)], // group ids, authorized operations
+    },
+    Shape {
+        key: 16,
+        name: "ListGroups",
+        min: 0,
+        max: 5,
+        flexible: 3,
+        fields: &[field(Array(&String)).since(4), field(Array(&String)).since(5)], // states, types
+    },
+    Shape {
         key: 18,
         name: "ApiVersions",
         min: 0,
@@ -152,6 +266,15 @@ pub const SHAPES: &[Shape] = &[
             BOOLEAN,                                                       // synonyms
             BOOLEAN.since(3),                                              // documentation
         ],
+    },
+    Shape { key: 42, name: "DeleteGroups", min: 0, max: 2, flexible: 2, fields: &[field(Array(&String))] },
+    Shape {
+        key: 47,
+        name: "OffsetDelete",
+        min: 0,
+        max: 0,
+        flexible: i16::MAX,
+        fields: &[STRING, field(Array(&Struct(&[STRING, field(Array(&Fixed(4)))])))], // group id, topic, partitions
     },
     Shape {
         key: 60,
