@@ -3,15 +3,17 @@
 //! Version notes: 2 adds the isolation level; 4 leader epochs (KIP-320); 6 is flexible; 7 adds -3, the record with the
 //! largest timestamp (KIP-734); 8 adds -4, the earliest local offset (KIP-405), here the log's start; 9 adds -5, the
 //! latest tiered offset (KIP-1005), here -1: nothing is tiered; 10 adds a timeout, which is for tiered storage. A
-//! special that the version does not have is UNSUPPORTED_VERSION; a partition that occurs twice INVALID_REQUEST.
+//! special that the version does not have is UNSUPPORTED_VERSION; a partition that occurs twice INVALID_REQUEST, once. As in
+//! Kafka, a topic comes back once however often it was asked for, and not at all without partitions; an isolation level
+//! that there is not ends in UNKNOWN_SERVER_ERROR.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
 
 use kafka_protocol::messages::list_offsets_response::{
     ListOffsetsPartitionResponse, ListOffsetsTopicResponse,
 };
-use kafka_protocol::messages::{ListOffsetsRequest, ListOffsetsResponse};
+use kafka_protocol::messages::{ListOffsetsRequest, ListOffsetsResponse, TopicName};
 
 use super::broker::Broker;
 use super::dispatch::Request;
@@ -32,7 +34,13 @@ pub(super) fn handle(broker: &Rc<Broker>, mut request: Request) -> Read<Dispatch
 
 const NOTHING: FoundOffset = FoundOffset { timestamp_ms: -1, offset: -1, leader_epoch: -1 };
 
+/// A topic's name, and each of its partitions with the slot of its answer.
+type Asked<'a> = (&'a TopicName, Vec<(i32, usize)>);
+
 async fn answer(broker: &Broker, body: ListOffsetsRequest, version: i16) -> ListOffsetsResponse {
+    if !matches!(body.isolation_level, 0 | 1) {
+        return refused(&body, ErrorCode::UnknownServerError);
+    }
     let image = broker.cores.image();
     let image_version = image.version;
     let mut times: HashMap<(&str, i32), u32> = HashMap::new();
@@ -43,20 +51,30 @@ async fn answer(broker: &Broker, body: ListOffsetsRequest, version: i16) -> List
     }
     let mut slots: Vec<Result<FoundOffset, Refusal>> = Vec::new();
     let mut groups = Groups::new();
+    let mut asked: Vec<Asked<'_>> = Vec::new();
+    let mut place_of: HashMap<&str, usize> = HashMap::new();
+    let mut answered: HashSet<(&str, i32)> = HashSet::new();
     for topic in &body.topics {
         let found = image.topic_by_name(&topic.name);
         for partition in &topic.partitions {
+            let key = (topic.name.as_str(), partition.partition_index);
+            if !answered.insert(key) {
+                continue;
+            }
             let slot = slots.len();
             slots.push(Ok(NOTHING));
-            let twice =
-                times.get(&(topic.name.as_str(), partition.partition_index)).is_some_and(|times| *times > 1);
-            let routed = if twice {
+            let place = *place_of.entry(topic.name.as_str()).or_insert(asked.len());
+            match asked.get_mut(place) {
+                Some((_, partitions)) => partitions.push((partition.partition_index, slot)),
+                None => asked.push((&topic.name, vec![(partition.partition_index, slot)])),
+            }
+            let routed = if times.get(&key).is_some_and(|times| *times > 1) {
                 Err(ErrorCode::InvalidRequest.into())
             } else {
-                found
-                    .ok_or_else(|| Refusal::from(ErrorCode::UnknownTopicOrPartition))
-                    .and_then(|topic| broker.route(topic, partition.partition_index))
-                    .and_then(|to| Ok((to, target(partition.timestamp, version)?)))
+                target(partition.timestamp, version).and_then(|target| {
+                    let topic = found.ok_or_else(|| Refusal::from(ErrorCode::UnknownTopicOrPartition))?;
+                    Ok((broker.route(topic, partition.partition_index)?, target))
+                })
             };
             match routed {
                 Ok(((core, id), Some(target))) => {
@@ -93,7 +111,7 @@ async fn answer(broker: &Broker, body: ListOffsetsRequest, version: i16) -> List
                 .for_each(|slot| set(&mut slots, slot, Err(ErrorCode::NotLeaderOrFollower.into()))),
         }
     }
-    respond(&body, version, slots)
+    respond(&asked, version, &slots)
 }
 
 fn set<T>(slots: &mut [T], slot: usize, value: T) {
@@ -116,33 +134,41 @@ fn target(timestamp: i64, version: i16) -> Result<Option<OffsetTarget>, Refusal>
     if version < since { Err(ErrorCode::UnsupportedVersion.into()) } else { Ok(target) }
 }
 
-fn respond(
-    body: &ListOffsetsRequest,
-    version: i16,
-    slots: Vec<Result<FoundOffset, Refusal>>,
-) -> ListOffsetsResponse {
-    let mut slots = slots.into_iter();
-    let topics = body
-        .topics
-        .iter()
-        .map(|topic| {
-            let partitions = topic
-                .partitions
-                .iter()
-                .zip(slots.by_ref())
-                .map(|(partition, found)| {
-                    let code = found.as_ref().err().map_or(ErrorCode::None, |refusal| refusal.code);
-                    let found = found.unwrap_or(NOTHING);
-                    ListOffsetsPartitionResponse::default()
-                        .with_partition_index(partition.partition_index)
-                        .with_error_code(code.number())
-                        .with_timestamp(found.timestamp_ms)
-                        .with_offset(found.offset)
-                        .with_leader_epoch(if version >= 4 { found.leader_epoch } else { -1 })
-                })
-                .collect();
-            ListOffsetsTopicResponse::default().with_name(topic.name.clone()).with_partitions(partitions)
-        })
-        .collect();
-    ListOffsetsResponse::default().with_topics(topics)
+fn respond(asked: &[Asked<'_>], version: i16, slots: &[Result<FoundOffset, Refusal>]) -> ListOffsetsResponse {
+    let partition = |(index, slot): &(i32, usize)| {
+        let (code, found) = match slots.get(*slot) {
+            Some(Ok(found)) => (ErrorCode::None, *found),
+            Some(Err(refusal)) => (refusal.code, NOTHING),
+            None => (ErrorCode::UnknownServerError, NOTHING),
+        };
+        ListOffsetsPartitionResponse::default()
+            .with_partition_index(*index)
+            .with_error_code(code.number())
+            .with_timestamp(found.timestamp_ms)
+            .with_offset(found.offset)
+            .with_leader_epoch(if version >= 4 { found.leader_epoch } else { -1 })
+    };
+    let topics = asked.iter().map(|(name, partitions)| {
+        ListOffsetsTopicResponse::default()
+            .with_name((*name).clone())
+            .with_partitions(partitions.iter().map(partition).collect())
+    });
+    ListOffsetsResponse::default().with_topics(topics.collect())
+}
+
+/// The same error for everything that was asked, as it was asked.
+fn refused(body: &ListOffsetsRequest, code: ErrorCode) -> ListOffsetsResponse {
+    let topics = body.topics.iter().map(|topic| {
+        let partitions = topic.partitions.iter().map(|partition| {
+            ListOffsetsPartitionResponse::default()
+                .with_partition_index(partition.partition_index)
+                .with_error_code(code.number())
+                .with_timestamp(-1)
+                .with_offset(-1)
+        });
+        ListOffsetsTopicResponse::default()
+            .with_name(topic.name.clone())
+            .with_partitions(partitions.collect())
+    });
+    ListOffsetsResponse::default().with_topics(topics.collect())
 }

@@ -23,7 +23,7 @@ use super::broker::Broker;
 use super::dispatch::Request;
 use super::error_code::{ErrorCode, Refusal};
 use super::service::{ConnectionInfo, Dispatched};
-use super::wire::Read;
+use super::wire::{Malformed, Read};
 
 /// The bit field for "you did not ask" (KIP-430).
 pub(super) const OPERATIONS_NOT_ASKED: i32 = i32::MIN;
@@ -38,12 +38,43 @@ const AUTO_CREATE_TIMEOUT_MS: i32 = 15_000;
 
 pub(super) fn handle(broker: &Rc<Broker>, mut request: Request) -> Read<Dispatched> {
     let body: MetadataRequest = request.decode()?;
+    // The decoder takes these for null in every version; as in Kafka they are no request before they were allowed.
+    let nameless = body.topics.iter().flatten().any(|topic| topic.name.is_none());
+    if (request.version == 0 && body.topics.is_none()) || (request.version < 10 && nameless) {
+        return Err(Malformed {
+            position: 0,
+            what: "topics, or the name of one, are null in a version that has no null there",
+        });
+    }
     let broker = Rc::clone(broker);
     Ok(Dispatched::barrier(async move {
-        let topics = topics(&broker, &body, request.version).await;
-        let response = answer(&broker, &request.connection, &body, topics);
+        let response = match refused(&body, request.version) {
+            Some(response) => response,
+            None => {
+                let topics = topics(&broker, &body, request.version).await;
+                answer(&broker, &request.connection, &body, topics)
+            }
+        };
         request.reply(&response)
     }))
+}
+
+/// The response to what is no request: the error with each topic, and nothing of the cluster. Ids came with 12, and before it
+/// a topic must have a name; from 12 on it must have one or the other.
+fn refused(body: &MetadataRequest, version: i16) -> Option<MetadataResponse> {
+    let asked = body.topics.as_ref()?;
+    let code = if version < 12 {
+        let wrong = asked.iter().any(|topic| topic.name.is_none() || !topic.topic_id.is_nil());
+        wrong.then_some(ErrorCode::InvalidRequest)?
+    } else {
+        let wrong = asked.iter().all(|topic| topic.topic_id.is_nil())
+            && asked.iter().any(|topic| topic.name.is_none());
+        wrong.then_some(ErrorCode::UnknownServerError)?
+    };
+    let topics =
+        asked.iter().map(|topic| failed(code, Some(topic.name.clone().unwrap_or_default()), topic.topic_id));
+    let response = MetadataResponse::default().with_topics(topics.collect());
+    Some(if version >= 13 { response.with_error_code(code.number()) } else { response })
 }
 
 async fn topics(broker: &Broker, body: &MetadataRequest, version: i16) -> Vec<MetadataResponseTopic> {
@@ -55,16 +86,6 @@ async fn topics(broker: &Broker, body: &MetadataRequest, version: i16) -> Vec<Me
         Some(topics) if version > 0 || !topics.is_empty() => topics,
         _ => return image.topics().map(found).collect(),
     };
-    // Ids came with 12, and before it a topic must have a name; Kafka refuses every topic of such a request.
-    if version < 12 && asked.iter().any(|topic| topic.name.is_none() || !topic.topic_id.is_nil()) {
-        return asked
-            .iter()
-            .map(|topic| {
-                let name = topic.name.clone().unwrap_or_default();
-                failed(ErrorCode::InvalidRequest, Some(name), topic.topic_id)
-            })
-            .collect();
-    }
     let mut seen = HashSet::new();
     if asked.iter().any(|topic| !topic.topic_id.is_nil()) {
         return asked
@@ -99,7 +120,7 @@ async fn topics(broker: &Broker, body: &MetadataRequest, version: i16) -> Vec<Me
                     None if check_topic_name(name).is_err() => ErrorCode::InvalidTopicException,
                     None => ErrorCode::UnknownTopicOrPartition,
                 };
-                failed(code, Some((*name).clone()), Uuid::nil())
+                failed(code, Some((*name).clone()), Uuid::nil()).with_topic_authorized_operations(operations)
             }
         })
         .collect()

@@ -97,6 +97,7 @@ fn result(
     let mut result = CreatableTopicResult::default()
         .with_name(TopicName(StrBytes::from_string(topic.name)))
         .with_topic_id(Uuid::from_bytes(created.topic_id.0))
+        .with_error_message(None)
         .with_num_partitions(created.num_partitions)
         .with_replication_factor(created.replication_factor);
     if version >= 5 {

@@ -52,6 +52,7 @@ pub enum ErrorCode {
     OutOfOrderSequenceNumber = 45,
     InvalidProducerEpoch = 47,
     InvalidTxnState = 48,
+    TransactionalIdAuthorizationFailed = 53,
     KafkaStorageError = 56,
     NonEmptyGroup = 68,
     GroupIdNotFound = 69,
@@ -192,40 +193,51 @@ fn storage_code(error: &StorageError) -> ErrorCode {
     }
 }
 
-/// `ProduceRequest.validateRecords`, `LogValidator` and `DefaultRecordBatch`. Two choices of ours: data that cannot be
-/// decompressed is INVALID_RECORD, because a producer repeats what was CORRUPT_MESSAGE for ever; and a batch that grows
-/// beyond the bound is MESSAGE_TOO_LARGE, because producers split those.
+/// `ProduceRequest.validateRecords`, `LogValidator` and `DefaultRecordBatch`, as the differential test sees them. What Kafka has
+/// no error for (an unknown codec, data that cannot be decompressed) ends in its catch-all. One choice of ours: a batch that
+/// grows beyond the bound is MESSAGE_TOO_LARGE, because producers split those; Kafka has no bound.
 fn batch_code(error: &BatchError) -> ErrorCode {
     match error {
         BatchError::Length { .. } | BatchError::UnknownMagic { .. } | BatchError::Crc { .. } => {
             ErrorCode::CorruptMessage
         }
         BatchError::TooLarge { .. } | BatchError::DecompressedTooLarge { .. } => ErrorCode::MessageTooLarge,
-        BatchError::UnknownCompression { .. } => ErrorCode::UnsupportedCompressionType,
-        BatchError::Timestamp { .. } | BatchError::LogAppendTimeFromClient => ErrorCode::InvalidTimestamp,
+        BatchError::UnknownCompression { .. } | BatchError::Decompression { .. } => {
+            ErrorCode::UnknownServerError
+        }
+        BatchError::Timestamp { .. } | BatchError::LogAppendTimeFromClient { .. } => {
+            ErrorCode::InvalidTimestamp
+        }
+        BatchError::Several(errors) => errors
+            .iter()
+            .map(batch_code)
+            .find(|code| *code == ErrorCode::InvalidTimestamp)
+            .unwrap_or(ErrorCode::InvalidRecord),
         BatchError::Truncated { .. }
         | BatchError::TrailingBytes { .. }
         | BatchError::OldMagic { .. }
-        | BatchError::Attributes { .. }
         | BatchError::Count { .. }
         | BatchError::BaseOffset { .. }
         | BatchError::ControlFromClient
         | BatchError::Producer { .. }
         | BatchError::KeyMissing { .. }
-        | BatchError::Record { .. }
-        | BatchError::Decompression { .. } => ErrorCode::InvalidRecord,
+        | BatchError::Record { .. } => ErrorCode::InvalidRecord,
     }
 }
 
-/// Which record of the batch was at fault, for the `record_errors` of a produce reply (KIP-467).
-pub fn record_at_fault(error: &PartitionError) -> Option<i32> {
-    match error {
-        PartitionError::Batch(
-            BatchError::Timestamp { index, .. }
-            | BatchError::KeyMissing { index }
-            | BatchError::Record { index, .. },
-        ) => Some(*index),
+/// Which records of the batch were at fault, and why, for the `record_errors` of a produce reply (KIP-467). Records that cannot be
+/// read at all are not told of one by one, as in Kafka.
+pub fn records_at_fault(error: &PartitionError) -> Vec<(i32, String)> {
+    let one = |error: &BatchError| match error {
+        BatchError::Timestamp { index, .. }
+        | BatchError::KeyMissing { index }
+        | BatchError::LogAppendTimeFromClient { index } => Some((*index, error.to_string())),
         _ => None,
+    };
+    match error {
+        PartitionError::Batch(BatchError::Several(errors)) => errors.iter().filter_map(one).collect(),
+        PartitionError::Batch(error) => one(error).into_iter().collect(),
+        _ => Vec::new(),
     }
 }
 

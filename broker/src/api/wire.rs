@@ -189,14 +189,6 @@ impl<'a> Reader<'a> {
     pub fn skip_tagged_fields(&mut self) -> Read<()> {
         self.tagged_fields(|_, _| Ok(()))
     }
-
-    /// Refuses bytes that nothing has read.
-    pub fn end(&self) -> Read<()> {
-        match self.remaining() {
-            0 => Ok(()),
-            _ => Err(self.malformed("bytes are left after the last field")),
-        }
-    }
 }
 
 /// What writing to a reply needs beyond [`BufMut`].

@@ -8,12 +8,12 @@ use std::rc::Rc;
 use bytes::BytesMut;
 use corelog_logic::partition::producer_state::Check;
 use corelog_storage::batch::{
-    BatchHeader, RecordValidation, ValidationLimits, correct_max_timestamp, set_log_append_time, validate,
+    BatchHeader, RecordValidation, ValidationLimits, correct_timestamps, set_log_append_time, validate,
 };
 use futures_util::future::join_all;
 
 use super::partition::{now_ms, producer_batch};
-use super::tasks::{AppendBatch, AppendOutcome, AppendTask, Appended, PartitionError};
+use super::tasks::{AppendBatch, AppendOutcome, AppendRefused, AppendTask, Appended, PartitionError};
 use super::{Partition, Partitions};
 
 /// Appends every batch and waits for the disk as the task asks. The batches are independent of each other.
@@ -21,9 +21,10 @@ pub async fn produce(partitions: Rc<Partitions>, task: AppendTask) -> AppendOutc
     let AppendTask { batches, wait_durable, image_version } = task;
     let appended = match <[AppendBatch; 1]>::try_from(batches) {
         // Most requests have one batch for one core: no list of futures for them.
-        Ok([batch]) => vec![append(&partitions, batch, image_version).await],
+        Ok([batch]) => vec![append_or_refuse(&partitions, batch, image_version).await],
         Err(batches) => {
-            join_all(batches.into_iter().map(|batch| append(&partitions, batch, image_version))).await
+            join_all(batches.into_iter().map(|batch| append_or_refuse(&partitions, batch, image_version)))
+                .await
         }
     };
     let mut outcome = Vec::with_capacity(appended.len());
@@ -31,7 +32,10 @@ pub async fn produce(partitions: Rc<Partitions>, task: AppendTask) -> AppendOutc
         outcome.push(match result {
             Ok(stored) if wait_durable => {
                 let durable = stored.partition.log().durable(stored.next_offset).await;
-                durable.map(|()| stored.appended).map_err(PartitionError::from)
+                durable.map(|()| stored.appended).map_err(|error| AppendRefused {
+                    error: error.into(),
+                    log_start_offset: stored.appended.log_start_offset,
+                })
             }
             other => other.map(|stored| stored.appended),
         });
@@ -47,6 +51,19 @@ struct Stored {
     next_offset: i64,
 }
 
+/// [`append`], which also says where the log starts when the batch is refused.
+async fn append_or_refuse(
+    partitions: &Partitions,
+    batch: AppendBatch,
+    image_version: u64,
+) -> Result<Stored, AppendRefused> {
+    let id = batch.partition;
+    append(partitions, batch, image_version).await.map_err(|error| AppendRefused {
+        error,
+        log_start_offset: partitions.get(&id).map_or(-1, |partition| partition.log().log_start_offset()),
+    })
+}
+
 async fn append(
     partitions: &Partitions,
     batch: AppendBatch,
@@ -59,19 +76,19 @@ async fn append(
     let permit = partition.log().prepare(records.len(), now_ms).await?;
 
     // From here to the append nothing waits: what the producer check saw still holds when the batch gets its offsets.
-    let append_time_ms = |max_timestamp| if partition.config().log_append_time { max_timestamp } else { -1 };
     let log_start_offset = partition.log().log_start_offset();
     if let Some(producer) = producer_batch(&header) {
         let check = partition.producers().borrow_mut().state().check(&producer)?;
         if let Check::Duplicate { base_offset, last_offset, max_timestamp } = check {
-            let log_append_time_ms = append_time_ms(max_timestamp);
+            // As Kafka: it takes a remembered batch's time for that of its append, whoever gave it.
+            let log_append_time_ms = max_timestamp;
             // The original may still be on its way to the disk: the repeated batch waits for it like the first one did.
             let appended = Appended { base_offset, log_append_time_ms, log_start_offset };
             return Ok(Stored { appended, partition, next_offset: last_offset + 1 });
         }
     }
     let placed = permit.append(records, backing_bytes, &header, partition.leader_epoch())?;
-    let log_append_time_ms = append_time_ms(header.max_timestamp);
+    let log_append_time_ms = if partition.config().log_append_time { header.max_timestamp } else { -1 };
     let appended = Appended { base_offset: placed.base_offset, log_append_time_ms, log_start_offset };
     Ok(Stored { appended, next_offset: placed.next_offset(), partition })
 }
@@ -88,17 +105,9 @@ fn validated(
         batch_bytes_max: config.max_message_bytes,
         records: validation,
         keys_required: config.keys_required,
-        // On a LogAppendTime topic the producers' timestamps are replaced, and so never wrong.
-        timestamp_ms_min: if config.log_append_time {
-            i64::MIN
-        } else {
-            now_ms.saturating_sub(config.timestamp_before_max_ms)
-        },
-        timestamp_ms_max: if config.log_append_time {
-            i64::MAX
-        } else {
-            now_ms.saturating_add(config.timestamp_after_max_ms)
-        },
+        timestamp_ms_min: now_ms.saturating_sub(config.timestamp_before_max_ms),
+        timestamp_ms_max: now_ms.saturating_add(config.timestamp_after_max_ms),
+        log_append_time: config.log_append_time,
         ..ValidationLimits::default()
     };
     let header = validate(records, &limits)?;
@@ -109,7 +118,7 @@ fn validated(
         set_log_append_time(records, now_ms);
         true
     } else {
-        validation == RecordValidation::Full && correct_max_timestamp(records, &header)
+        correct_timestamps(records, &header)
     };
     if changed { Ok(BatchHeader::parse(records)?) } else { Ok(header) }
 }

@@ -77,14 +77,24 @@ pub struct AppendBatch {
 pub struct Appended {
     /// Offset of its first record; for a repeated batch, that of the original.
     pub base_offset: i64,
-    /// The broker's time on a LogAppendTime topic, in milliseconds; -1 otherwise.
+    /// The broker's time on a LogAppendTime topic, in milliseconds; for a repeated batch, the original's largest timestamp; -1
+    /// otherwise.
     pub log_append_time_ms: i64,
     /// Where the log starts.
     pub log_start_offset: i64,
 }
 
+/// Why a batch was not stored.
+#[derive(Debug, Clone)]
+pub struct AppendRefused {
+    /// Why.
+    pub error: PartitionError,
+    /// Where the log starts, as far as there is one; -1 otherwise.
+    pub log_start_offset: i64,
+}
+
 /// What became of each batch of an [`AppendTask`].
-pub type AppendOutcome = Vec<Result<Appended, PartitionError>>;
+pub type AppendOutcome = Vec<Result<Appended, AppendRefused>>;
 
 /// Which records a reader may see.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

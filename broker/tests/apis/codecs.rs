@@ -1,7 +1,7 @@
 //! Our own codecs against the protocol crate's, for every version.
 
 use bytes::{Bytes, BytesMut};
-use corelog::api::error_code::ErrorCode;
+use corelog::api::error_code::{ErrorCode, Refusal};
 use corelog::api::fetch::{self, FetchRequest};
 use corelog::api::produce::{self, ProduceRequest, TopicKey};
 use corelog::api::shape::{Mark, Prefix, Shape, walk};
@@ -151,8 +151,12 @@ fn produce_responses_are_encoded_as_the_crate_encodes_them() {
         let slots: Vec<produce::PartitionResponse> = (0..request.partitions.len())
             .map(|slot| match slot % 3 {
                 0 => Ok(Appended { base_offset: 42, log_append_time_ms: 99, log_start_offset: 5 }),
-                1 => Err((ErrorCode::InvalidTimestamp.because("too old"), Some(3))),
-                _ => Err((ErrorCode::KafkaStorageError.into(), None)),
+                1 => Err(produce::PartitionRefused {
+                    refusal: ErrorCode::InvalidTimestamp.because("too old"),
+                    records: vec![(3, "too old".to_owned()), (5, "older".to_owned())],
+                    log_start_offset: 5,
+                }),
+                _ => Err(Refusal::from(ErrorCode::KafkaStorageError).into()),
             })
             .collect();
         let mut slot = slots.iter().zip(&request.partitions);
@@ -170,23 +174,27 @@ fn produce_responses_are_encoded_as_the_crate_encodes_them() {
                                 .with_base_offset(appended.base_offset)
                                 .with_log_append_time_ms(appended.log_append_time_ms)
                                 .with_log_start_offset(appended.log_start_offset),
-                            Err((refusal, record)) => {
-                                let message =
-                                    refusal.message.as_deref().map(|text| StrBytes::from_string(text.into()));
-                                let errors = record.map(|index| {
+                            Err(refused) => {
+                                let message = refused.refusal.message.as_deref();
+                                let message = message.map(|text| StrBytes::from_string(text.into()));
+                                let errors = refused.records.iter().map(|(index, why)| {
                                     BatchIndexAndErrorMessage::default()
-                                        .with_batch_index(index)
-                                        .with_batch_index_error_message(message.clone())
+                                        .with_batch_index(*index)
+                                        .with_batch_index_error_message(Some(StrBytes::from_string(
+                                            why.clone(),
+                                        )))
                                 });
                                 let response = response
-                                    .with_error_code(refusal.code.number())
+                                    .with_error_code(refused.refusal.code.number())
                                     .with_base_offset(-1)
                                     .with_log_append_time_ms(-1)
-                                    .with_log_start_offset(-1);
+                                    .with_log_start_offset(if version >= 5 {
+                                        refused.log_start_offset
+                                    } else {
+                                        -1
+                                    });
                                 if version >= 8 {
-                                    response
-                                        .with_record_errors(errors.into_iter().collect())
-                                        .with_error_message(message)
+                                    response.with_record_errors(errors.collect()).with_error_message(message)
                                 } else {
                                     response
                                 }

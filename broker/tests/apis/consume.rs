@@ -311,12 +311,32 @@ fn offsets_are_found_by_time_and_by_their_special_numbers() {
 }
 
 #[test]
+fn a_special_number_is_judged_before_the_topic_and_an_unknown_isolation_level_before_all() {
+    let bench = Bench::new();
+    bench.topic("orders", 1);
+    assert_eq!(listed(&bench.ask(2, 10, &list("nowhere", &[(0, -7), (0, -7), (1, -1)]))).len(), 2);
+    let errors = |version, request: &ListOffsetsRequest| -> Vec<i16> {
+        listed(&bench.ask(2, version, request)).iter().map(|one| one.0).collect()
+    };
+    assert_eq!(errors(10, &list("nowhere", &[(0, -7), (1, -1)])), [35, 3]);
+    let strange = list("orders", &[(0, -1), (9, -1), (0, -1)]).with_isolation_level(2);
+    assert_eq!(errors(10, &strange), [-1, -1, -1]);
+    let mut twice = list("orders", &[(0, -1)]);
+    twice.topics.push(list("orders", &[(1, -1)]).topics.remove(0));
+    twice.topics.push(list("orders", &[]).topics.remove(0));
+    twice.topics.push(list("empty", &[]).topics.remove(0));
+    let response: ListOffsetsResponse = bench.ask(2, 10, &twice);
+    assert_eq!((response.topics.len(), listed(&response).len()), (1, 2));
+}
+
+#[test]
 fn each_core_gets_one_query_and_strange_partitions_their_error() {
     let bench = Bench::new();
     bench.topic("orders", 4);
     let response: ListOffsetsResponse =
         bench.ask(2, 6, &list("orders", &[(3, -1), (0, -1), (1, -1), (9, -1), (2, -1), (2, -2)]));
     let errors: Vec<i16> = listed(&response).iter().map(|one| one.0).collect();
-    assert_eq!(errors, [0, 0, 0, 3, 42, 42]);
+    // A partition that is asked for twice comes back once.
+    assert_eq!(errors, [0, 0, 0, 3, 42]);
     assert_eq!(*bench.world.messages.borrow(), [(Core(1), "offsets", 2), (Core(0), "offsets", 1)]);
 }

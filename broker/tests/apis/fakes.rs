@@ -113,7 +113,9 @@ impl Cores for FakeCores {
 
     fn append(&self, core: Core, task: AppendTask) -> Submitted<AppendOutcome> {
         let count = task.batches.len();
-        let outcome = task.batches.into_iter().map(|batch| append(&self.0, batch)).collect();
+        let refused = |error| AppendRefused { error, log_start_offset: 0 };
+        let append = |batch| append(&self.0, batch).map_err(refused);
+        let outcome = task.batches.into_iter().map(append).collect();
         self.0.told(core, "append", count, outcome)
     }
 

@@ -7,7 +7,7 @@ use kafka_protocol::messages::*;
 use kafka_protocol::protocol::StrBytes;
 use uuid::Uuid;
 
-use crate::fakes::{Bench, NODE_ID};
+use crate::fakes::{Bench, NODE_ID, frame};
 
 fn name(text: &str) -> TopicName {
     TopicName(StrBytes::from_string(text.to_owned()))
@@ -114,7 +114,31 @@ fn topics_are_found_by_id_from_version_12_on() {
     assert_eq!(response.topics[1].topic_id, Uuid::from_bytes([9; 16]));
     let named = MetadataRequestTopic::default().with_topic_id(id).with_name(Some(name("a")));
     let request = MetadataRequest::default().with_topics(Some(vec![named]));
-    assert_eq!(told(&bench.ask(3, 10, &request)), [topic("a", 42, 0)]);
+    let response: MetadataResponse = bench.ask(3, 10, &request);
+    assert_eq!(told(&response), [topic("a", 42, 0)]);
+    // What is no request is told nothing of the cluster.
+    assert!(response.brokers.is_empty() && response.cluster_id.is_none());
+    assert_eq!(response.controller_id, BrokerId(-1));
+    let neither = MetadataRequest::default()
+        .with_topics(Some(vec![by_id(Uuid::nil()), by_id(Uuid::nil()).with_name(Some(name("a")))]));
+    let response: MetadataResponse = bench.ask(3, 13, &neither);
+    assert_eq!((response.error_code, told(&response)), (-1, vec![topic("", -1, 0), topic("a", -1, 0)]));
+}
+
+#[test]
+fn a_null_where_the_version_has_none_closes_the_connection() {
+    let bench = Bench::new();
+    // No topics in version 0, and a topic without a name in 9: what the protocol crate would not encode.
+    let mut no_topics = frame(3, 0, &MetadataRequest::default().with_topics(Some(Vec::new())));
+    let end = no_topics.len();
+    no_topics[end - 4..].copy_from_slice(&(-1_i32).to_be_bytes());
+    let reply = bench.send(&no_topics);
+    assert!(reply.segments.is_none() && reply.close_after);
+    let named = frame(3, 1, &metadata(&["abc"]));
+    let at = named.windows(5).position(|bytes| bytes == [0, 3, b'a', b'b', b'c']).expect("the name");
+    let nameless = [&named[..at], &[0xff, 0xff], &named[at + 5..]].concat();
+    let reply = bench.send(&nameless);
+    assert!(reply.segments.is_none() && reply.close_after);
 }
 
 #[test]
@@ -128,6 +152,11 @@ fn authorized_operations_are_told_only_when_asked_for() {
         request.include_cluster_authorized_operations = version <= 10;
         let response: MetadataResponse = bench.ask(3, version, &request);
         assert_eq!(response.topics[0].topic_authorized_operations, 3576);
+        // A topic that is not there could be created.
+        let mut missing = metadata(&["nowhere"]).with_include_topic_authorized_operations(true);
+        missing.allow_auto_topic_creation = false;
+        let response_of_missing: MetadataResponse = bench.ask(3, version, &missing);
+        assert_eq!(response_of_missing.topics[0].topic_authorized_operations, 3576);
         assert_eq!(response.cluster_authorized_operations, if version <= 10 { 8096 } else { i32::MIN });
     }
 }

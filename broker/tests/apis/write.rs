@@ -138,7 +138,7 @@ fn what_is_wrong_with_a_batch_becomes_kafkas_error() {
         (
             "a transaction",
             BatchBuilder::new().producer(1, 0, 0).transactional().record(0, None, None).build(),
-            48,
+            53,
         ),
     ];
     for (what, records, code) in cases {
@@ -147,6 +147,71 @@ fn what_is_wrong_with_a_batch_becomes_kafkas_error() {
         assert!(response.responses[0].partition_responses[0].error_message.is_some(), "{what}");
     }
     assert_eq!(bench.world.logs.borrow()[&bench.partition("orders", 0)].next_offset, 0);
+}
+
+#[test]
+fn bytes_behind_the_batch_are_dropped_and_a_placed_or_oddly_marked_batch_is_as_in_kafka() {
+    let bench = Bench::new();
+    bench.topic("orders", 1);
+    let trailing = [batch(1), vec![0; 9]].concat();
+    let placed = BatchBuilder::new().base_offset(3).record(0, None, None).build();
+    let marked = corelog_with_attributes(batch(1), [0x80, 0]);
+    let codec = corelog_with_attributes(batch(1), [0, 7]);
+    let not_gzip = corelog_with_attributes(batch(1), [0, 1]);
+    for (what, records, code) in [
+        ("trailing bytes", trailing, 0),
+        ("a base offset", placed, 87),
+        ("unknown attributes", marked, 0),
+        ("an unknown codec", codec, -1),
+        ("bytes that are no gzip", not_gzip, -1),
+    ] {
+        let response: ProduceResponse = bench.ask(0, 9, &produce(1, "orders", vec![(0, records)]));
+        assert_eq!(response.responses[0].partition_responses[0].error_code, code, "{what}");
+    }
+}
+
+/// The batch with these attributes, and a CRC over them.
+fn corelog_with_attributes(mut batch: Vec<u8>, attributes: [u8; 2]) -> Vec<u8> {
+    batch[21..23].copy_from_slice(&attributes);
+    let crc = crc32c::crc32c(&batch[21..]);
+    batch[17..21].copy_from_slice(&crc.to_be_bytes());
+    batch
+}
+
+#[test]
+fn a_topic_comes_back_once_and_not_without_partitions() {
+    let bench = Bench::new();
+    bench.topic("orders", 2);
+    let mut request = produce(1, "orders", vec![(0, batch(1))]);
+    request.topic_data.push(produce(1, "orders", vec![(1, batch(1))]).topic_data.remove(0));
+    request.topic_data.push(produce(1, "empty", Vec::new()).topic_data.remove(0));
+    let response: ProduceResponse = bench.ask(0, 9, &request);
+    assert_eq!(response.responses.len(), 1);
+    assert_eq!(outcome(&response), [(0, 0, 0), (1, 0, 0)]);
+}
+
+#[test]
+fn what_the_topic_and_the_batch_lack_is_told_before_what_is_wrong_with_acks() {
+    let bench = Bench::new();
+    bench.topic("orders", 1);
+    let request = produce(7, "orders", vec![(1, batch(1)), (0, Vec::new())]);
+    let response: ProduceResponse = bench.ask(0, 9, &request);
+    assert_eq!(outcome(&response), [(1, 3, -1), (0, 87, -1)]);
+}
+
+#[test]
+fn a_refused_batch_is_told_where_the_log_starts_unless_it_is_corrupt() {
+    let bench = Bench::new();
+    let id = bench.partition_of_new_topic("orders");
+    let refused = |error: PartitionError| {
+        bench.world.logs.borrow_mut().entry(id).or_default().fails_with = Some(error);
+        let response: ProduceResponse = bench.ask(0, 9, &produce(1, "orders", vec![(0, batch(1))]));
+        response.responses[0].partition_responses[0].log_start_offset
+    };
+    let sequence = ProducerError::InvalidSequence { producer_id: 1, base_sequence: -9 };
+    assert_eq!(refused(sequence.into()), 0);
+    let corrupt = corelog_storage::batch::BatchError::Crc { stored: 1, computed: 2 };
+    assert_eq!(refused(corrupt.into()), -1);
 }
 
 #[test]
@@ -180,6 +245,21 @@ fn the_record_at_fault_is_named() {
     let partition = &response.responses[0].partition_responses[0];
     assert_eq!((partition.error_code, partition.record_errors[0].batch_index), (87, 4));
     assert!(partition.error_message.as_ref().is_some_and(|text| text.contains("cleanup.policy")));
+}
+
+#[test]
+fn all_records_at_fault_are_named() {
+    use corelog_storage::batch::BatchError;
+    let bench = Bench::new();
+    let id = bench.partition_of_new_topic("orders");
+    let late = |index| BatchError::Timestamp { index, timestamp_ms: 9, min_ms: 0, max_ms: 5 };
+    let error = BatchError::Several(vec![BatchError::KeyMissing { index: 1 }, late(4)]);
+    bench.world.logs.borrow_mut().entry(id).or_default().fails_with = Some(error.into());
+    let response: ProduceResponse = bench.ask(0, 8, &produce(1, "orders", vec![(0, batch(1))]));
+    let partition = &response.responses[0].partition_responses[0];
+    let named: Vec<i32> = partition.record_errors.iter().map(|record| record.batch_index).collect();
+    // A timestamp that is refused decides about the error.
+    assert_eq!((partition.error_code, named), (32, vec![1, 4]));
 }
 
 #[test]

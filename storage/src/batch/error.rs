@@ -35,9 +35,6 @@ pub enum BatchError {
         "the record batch has CRC {computed:#010x}; its header says {stored:#010x}: it was damaged on its way"
     )]
     Crc { stored: u32, computed: u32 },
-    /// Attribute bits that mean nothing, or that only a broker may set.
-    #[error("batch attributes {attributes:#06x}: {what}")]
-    Attributes { attributes: i16, what: &'static str },
     /// A compression type that Kafka does not have.
     #[error("compression type {id} is unknown; 0 to 4 are none, gzip, snappy, lz4, zstd")]
     UnknownCompression { id: u8 },
@@ -54,8 +51,10 @@ pub enum BatchError {
     #[error("{what} (producer id {producer_id}, epoch {producer_epoch}, base sequence {base_sequence})")]
     Producer { what: &'static str, producer_id: i64, producer_epoch: i16, base_sequence: i32 },
     /// LogAppendTime is for the broker to set.
-    #[error("the batch is marked LogAppendTime; producers send CreateTime and the broker's topic decides")]
-    LogAppendTimeFromClient,
+    #[error(
+        "record {index} is in a batch marked LogAppendTime; producers send CreateTime and the broker's topic decides"
+    )]
+    LogAppendTimeFromClient { index: i32 },
     /// A record's timestamp lies outside what the topic accepts.
     #[error(
         "record {index} has timestamp {timestamp_ms}; the topic accepts {min_ms} to {max_ms} (message.timestamp.before.max.ms, .after.max.ms)"
@@ -64,6 +63,9 @@ pub enum BatchError {
     /// A compacted topic needs keys.
     #[error("record {index} has no key; a topic with cleanup.policy=compact needs one")]
     KeyMissing { index: i32 },
+    /// Several records that the topic does not accept, in order; each of them would have been refused alone.
+    #[error("{} records are refused: {}", .0.len(), .0.first().map_or_else(String::new, ToString::to_string))]
+    Several(Vec<BatchError>),
     /// A record that contradicts itself or the header.
     #[error("record {index} {what}")]
     Record { index: i32, what: &'static str },

@@ -29,8 +29,8 @@ const LOG_APPEND_TIME: i16 = 0x08;
 const TRANSACTIONAL: i16 = 0x10;
 const CONTROL: i16 = 0x20;
 const DELETE_HORIZON: i16 = 0x40;
-/// All attribute bits that have a meaning.
-pub(crate) const KNOWN_ATTRIBUTES: i16 = 0x7f;
+/// All attribute bits that have a meaning. Producers may set the others: Kafka does not look at them.
+const KNOWN_ATTRIBUTES: i16 = 0x7f;
 
 /// Who gave the records their timestamps.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -164,6 +164,11 @@ impl BatchHeader {
         }
     }
 
+    /// The same header with timestamps of the producer.
+    pub(super) fn with_create_time(self) -> Self {
+        Self { attributes: self.attributes & !LOG_APPEND_TIME, ..self }
+    }
+
     /// Whether the records belong to a transaction.
     pub fn is_transactional(&self) -> bool {
         self.attributes & TRANSACTIONAL != 0
@@ -228,8 +233,21 @@ pub fn set_log_append_time(batch: &mut [u8], now_ms: i64) {
         "set_log_append_time needs a parsed batch, got {} bytes",
         batch.len()
     );
-    batch[ATTRIBUTES_AT + 1] |= LOG_APPEND_TIME as u8;
-    set_max_timestamp(batch, now_ms);
+    set_timestamps(batch, TimestampType::LogAppendTime, now_ms);
+}
+
+/// Says whose the timestamps are and what the largest is, and renews the CRC, in place. Attribute bits without a meaning are
+/// cleared on the way, as Kafka does.
+///
+/// # Panics
+/// When `batch` is shorter than a header: it must have been parsed.
+pub fn set_timestamps(batch: &mut [u8], timestamp_type: TimestampType, max_timestamp_ms: i64) {
+    assert!(batch.len() >= HEADER_BYTES, "set_timestamps needs a parsed batch, got {} bytes", batch.len());
+    let attributes = i16::from_be_bytes([batch[ATTRIBUTES_AT], batch[ATTRIBUTES_AT + 1]]);
+    let kept = attributes & KNOWN_ATTRIBUTES & !LOG_APPEND_TIME;
+    let appended = if timestamp_type == TimestampType::LogAppendTime { LOG_APPEND_TIME } else { 0 };
+    put(batch, ATTRIBUTES_AT, (kept | appended).to_be_bytes());
+    set_max_timestamp(batch, max_timestamp_ms);
 }
 
 /// Replaces the largest timestamp and renews the CRC, in place, as Kafka does with a header that lied about it.

@@ -22,11 +22,12 @@ pub use error::BatchError;
 pub(crate) use header::CrcOfPieces;
 pub use header::{
     BatchHeader, HEADER_BYTES, LENGTH_PREFIX_BYTES, TimestampType, assign_offsets, check_crc,
-    set_log_append_time, set_max_timestamp,
+    set_log_append_time, set_max_timestamp, set_timestamps,
 };
 pub use lookup::{find_timestamp, max_timestamp_record};
 pub use split::{BatchSlice, Batches};
 pub use stored::{StoredRecord, for_each_record};
 pub use validate::{
-    DECOMPRESSED_BYTES_MAX, Origin, RecordValidation, ValidationLimits, correct_max_timestamp, validate,
+    DECOMPRESSED_BYTES_MAX, Origin, RecordValidation, ValidationLimits, correct_timestamps, only_batch_len,
+    validate,
 };

@@ -237,7 +237,8 @@ fn what_only_brokers_write_is_refused_from_clients_and_taken_from_brokers() {
     assert_eq!(validate(&control, &limits()), Err(BatchError::ControlFromClient));
     validate(&control, &broker).unwrap();
     let append_time = BatchBuilder::new().log_append_time(9).record(1, None, None).build();
-    assert_eq!(validate(&append_time, &limits()), Err(BatchError::LogAppendTimeFromClient));
+    let appending = ValidationLimits { log_append_time: true, ..limits() };
+    assert_eq!(validate(&append_time, &appending), Err(BatchError::LogAppendTimeFromClient { index: 0 }));
     assert_eq!(validate(&append_time, &broker).unwrap().max_timestamp, 9);
     let placed = BatchBuilder::new().base_offset(3).record(1, None, None).build();
     assert_eq!(validate(&placed, &limits()), Err(BatchError::BaseOffset { base_offset: 3 }));
@@ -245,11 +246,14 @@ fn what_only_brokers_write_is_refused_from_clients_and_taken_from_brokers() {
 }
 
 #[test]
-fn attribute_bits_without_a_meaning_are_refused() {
-    let unknown = altered(three_records(Compression::None), |batch| batch[21] = 1);
-    assert!(matches!(validate(&unknown, &limits()), Err(BatchError::Attributes { attributes: 0x100, .. })));
+fn attribute_bits_without_a_meaning_pass_and_are_cleared_when_the_header_is_written_anew() {
+    let mut unknown = altered(three_records(Compression::None), |batch| batch[21] = 1);
+    let header = validate(&unknown, &limits()).unwrap();
+    assert_eq!(header.attributes, 0x100);
+    set_log_append_time(&mut unknown, 9_000);
+    assert_eq!(BatchHeader::parse(&unknown).unwrap().attributes, 0x08);
     let horizon = altered(three_records(Compression::None), |batch| batch[22] |= 0x40);
-    assert!(matches!(validate(&horizon, &limits()), Err(BatchError::Attributes { .. })));
+    assert!(validate(&horizon, &limits()).is_ok());
     for id in 5..8 {
         let codec = altered(three_records(Compression::None), |batch| batch[22] = id);
         assert_eq!(validate(&codec, &limits()), Err(BatchError::UnknownCompression { id }));
@@ -257,13 +261,12 @@ fn attribute_bits_without_a_meaning_are_refused() {
 }
 
 #[test]
-fn producer_fields_that_contradict_each_other_are_refused() {
-    for (id, epoch, sequence) in [(-2, 0, 0), (5, -1, 0), (5, 0, -1)] {
+fn a_producer_needs_a_sequence_and_a_negative_id_is_none() {
+    let batch = BatchBuilder::new().producer(5, 0, -1).record(1, None, None).build();
+    assert!(matches!(validate(&batch, &limits()), Err(BatchError::Producer { .. })));
+    for (id, epoch, sequence) in [(-2, 0, 0), (-1, 3, 3), (5, -1, 0)] {
         let batch = BatchBuilder::new().producer(id, epoch, sequence).record(1, None, None).build();
-        assert!(
-            matches!(validate(&batch, &limits()), Err(BatchError::Producer { .. })),
-            "{id} {epoch} {sequence}"
-        );
+        assert!(validate(&batch, &limits()).is_ok(), "{id} {epoch} {sequence}");
     }
     let batch = BatchBuilder::new().transactional().record(1, None, None).build();
     assert!(matches!(validate(&batch, &limits()), Err(BatchError::Producer { .. })));
@@ -294,9 +297,53 @@ fn a_lying_max_timestamp_is_corrected() {
     set_max_timestamp(&mut lying, i64::MAX);
     let header = validate(&lying, &limits()).unwrap();
     assert_eq!(header.max_timestamp, 3_000);
-    assert!(correct_max_timestamp(&mut lying, &header));
+    assert!(correct_timestamps(&mut lying, &header));
     assert_eq!(lying, honest);
-    assert!(!correct_max_timestamp(&mut lying, &header));
+    assert!(!correct_timestamps(&mut lying, &header));
+}
+
+#[test]
+fn a_batch_that_says_it_has_the_broker_s_time_is_stored_with_the_producer_s() {
+    let mut batch = BatchBuilder::new().log_append_time(9_000).record(1_000, None, None).build();
+    let header = validate(&batch, &limits()).unwrap();
+    assert_eq!((header.timestamp_type(), header.max_timestamp), (TimestampType::CreateTime, 9_000));
+    assert!(correct_timestamps(&mut batch, &header));
+    let stored = BatchHeader::parse(&batch).unwrap();
+    assert_eq!((stored.attributes, stored.max_timestamp), (0, 9_000));
+    check_crc(&batch, &stored).unwrap();
+}
+
+#[test]
+fn every_record_that_a_topic_does_not_accept_is_named() {
+    let range = ValidationLimits { timestamp_ms_max: 1_500, keys_required: true, ..limits() };
+    let batch = BatchBuilder::new()
+        .record(1_000, Some(b"k"), None)
+        .record(2_000, Some(b"k"), None)
+        .record(1_000, None, None)
+        .build();
+    let Err(BatchError::Several(errors)) = validate(&batch, &range) else { panic!("it is refused") };
+    assert!(matches!(
+        errors[..],
+        [BatchError::Timestamp { index: 1, .. }, BatchError::KeyMissing { index: 2 }]
+    ));
+}
+
+#[test]
+fn what_follows_the_one_batch_is_no_batch_or_refused() {
+    let batch = three_records(Compression::None);
+    let followed = |rest: &[u8]| [&batch[..], rest].concat();
+    for rest in [&[][..], &[0; 7], &batch[..40], &batch[..batch.len() - 1]] {
+        assert_eq!(only_batch_len(&followed(rest)), Ok(batch.len()), "{} bytes", rest.len());
+    }
+    assert!(matches!(only_batch_len(&followed(&batch)), Err(BatchError::TrailingBytes { .. })));
+    assert_eq!(only_batch_len(&followed(&[0; 20])), Err(BatchError::Length { declared: 0 }));
+    assert!(matches!(only_batch_len(&batch[..batch.len() - 1]), Err(BatchError::Truncated { .. })));
+    assert!(matches!(only_batch_len(&[]), Err(BatchError::Truncated { .. })));
+    let mut odd = batch.clone();
+    odd[MAGIC_AT] = 3;
+    assert_eq!(only_batch_len(&odd), Err(BatchError::UnknownMagic { magic: 3 }));
+    odd[MAGIC_AT] = 1;
+    assert_eq!(only_batch_len(&odd), Err(BatchError::OldMagic { magic: 1 }));
 }
 
 #[test]

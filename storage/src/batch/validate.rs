@@ -6,11 +6,17 @@
 use std::ops::ControlFlow;
 
 use super::error::BatchError;
-use super::header::{self, BatchHeader, KNOWN_ATTRIBUTES, TimestampType};
+use super::header::{self, BatchHeader, LENGTH_PREFIX_BYTES, TimestampType};
 use super::records;
 
 /// What a compressed batch may grow to by default, in bytes. Kafka has no bound.
 pub const DECOMPRESSED_BYTES_MAX: u64 = 128 * 1024 * 1024;
+
+/// Records at fault that are named in an error; the others are refused with them.
+pub const RECORDS_AT_FAULT_MAX: usize = 1_000;
+
+/// Bytes that a message of the oldest format takes behind its length: what Kafka's reader of batches asks for at least.
+const OLDEST_MESSAGE_BYTES: i32 = 14;
 
 /// How far validation looks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -47,6 +53,8 @@ pub struct ValidationLimits {
     pub timestamp_ms_min: i64,
     /// Largest timestamp a record may have, in milliseconds.
     pub timestamp_ms_max: i64,
+    /// The topic replaces timestamps by the time of the append: then the bounds above do not matter.
+    pub log_append_time: bool,
     /// Who sends it.
     pub origin: Origin,
 }
@@ -61,16 +69,56 @@ impl Default for ValidationLimits {
             keys_required: false,
             timestamp_ms_min: i64::MIN,
             timestamp_ms_max: i64::MAX,
+            log_append_time: false,
             origin: Origin::Client,
         }
     }
 }
 
+/// Length of the one batch in what a client sent as a partition's records, by the rules of Kafka's reader: bytes behind it
+/// that cannot be a whole batch are no batch, and are not stored.
+///
+/// # Errors
+/// No whole batch, a message set of an old format, a second batch, a length or magic that no batch has.
+pub fn only_batch_len(records: &[u8]) -> Result<usize, BatchError> {
+    let Some(len) = next_batch_len(records)? else {
+        return Err(BatchError::Truncated {
+            len: records.len(),
+            needed: header::HEADER_BYTES.max(records.len() + 1),
+        });
+    };
+    if let Some(magic @ (0 | 1)) = records.get(header::MAGIC_AT).map(|magic| *magic as i8) {
+        return Err(BatchError::OldMagic { magic });
+    }
+    match next_batch_len(records.get(len..).unwrap_or_default())? {
+        None => Ok(len),
+        Some(_) => Err(BatchError::TrailingBytes { len: records.len(), declared: len }),
+    }
+}
+
+fn next_batch_len(bytes: &[u8]) -> Result<Option<usize>, BatchError> {
+    let Some(declared) = bytes.get(8..LENGTH_PREFIX_BYTES).and_then(|length| length.first_chunk::<4>())
+    else {
+        return Ok(None);
+    };
+    let declared = i32::from_be_bytes(*declared);
+    if declared < OLDEST_MESSAGE_BYTES {
+        return Err(BatchError::Length { declared });
+    }
+    match bytes.get(header::MAGIC_AT).map(|magic| *magic as i8) {
+        None => return Ok(None),
+        Some(0..=2) => {}
+        Some(magic) => return Err(BatchError::UnknownMagic { magic }),
+    }
+    let len = LENGTH_PREFIX_BYTES + declared as usize;
+    Ok((len <= bytes.len()).then_some(len))
+}
+
 /// Validates exactly one batch.
 ///
 /// The header that comes back is the batch's own, but for `max_timestamp`: with [`RecordValidation::Full`] that is the
-/// largest timestamp found. Kafka does not refuse a header that lies about it, it writes the true one; so does
-/// [`correct_max_timestamp`].
+/// largest timestamp found. Kafka does not refuse a header that lies about it, or about whose the timestamps are; it writes
+/// the truth, and so does [`correct_timestamps`].
 ///
 /// # Errors
 /// The first rule that is broken, in Kafka's order: format and length, size, CRC, header, records.
@@ -92,36 +140,35 @@ pub fn validate(batch: &[u8], limits: &ValidationLimits) -> Result<BatchHeader, 
     check_producer(&header)?;
     if limits.records == RecordValidation::Full || limits.keys_required {
         header.max_timestamp = check_records(batch, &header, limits)?;
+    } else if limits.log_append_time
+        && let Some(error) = check_timestamp(&header, limits, 0, header.max_timestamp)
+    {
+        return Err(error);
+    }
+    if limits.origin == Origin::Client && !limits.log_append_time {
+        header = header.with_create_time();
     }
     Ok(header)
 }
 
-/// Writes the true max timestamp of a validated batch into it and renews the CRC, where they differ. Returns whether
-/// the batch was changed; `validated.crc` is the old one then.
-pub fn correct_max_timestamp(batch: &mut [u8], validated: &BatchHeader) -> bool {
-    let differs = BatchHeader::parse(batch).is_ok_and(|found| found.max_timestamp != validated.max_timestamp);
+/// Writes the true max timestamp and timestamp type of a validated batch into it and renews the CRC, where they differ.
+/// Returns whether the batch was changed; `validated.crc` is the old one then.
+pub fn correct_timestamps(batch: &mut [u8], validated: &BatchHeader) -> bool {
+    let (timestamp_type, max_timestamp) = (validated.timestamp_type(), validated.max_timestamp);
+    let differs = BatchHeader::parse(batch)
+        .is_ok_and(|found| found.max_timestamp != max_timestamp || found.timestamp_type() != timestamp_type);
     if differs {
-        header::set_max_timestamp(batch, validated.max_timestamp);
+        header::set_timestamps(batch, timestamp_type, max_timestamp);
     }
     differs
 }
 
 fn check_attributes(header: &BatchHeader, origin: Origin) -> Result<(), BatchError> {
-    let refuse = |what| Err(BatchError::Attributes { attributes: header.attributes, what });
-    if header.attributes & !KNOWN_ATTRIBUTES != 0 {
-        return refuse("bits 7 to 15 have no meaning in format v2");
-    }
     if origin == Origin::Broker {
         return Ok(());
     }
     if header.is_control() {
         return Err(BatchError::ControlFromClient);
-    }
-    if header.has_delete_horizon() {
-        return refuse("a delete horizon is set by compaction, not by producers");
-    }
-    if header.timestamp_type() == TimestampType::LogAppendTime {
-        return Err(BatchError::LogAppendTimeFromClient);
     }
     if header.base_offset != 0 {
         return Err(BatchError::BaseOffset { base_offset: header.base_offset });
@@ -156,13 +203,8 @@ fn check_producer(header: &BatchHeader) -> Result<(), BatchError> {
             base_sequence: header.base_sequence,
         })
     };
-    if header.producer_id < -1 {
-        return refuse("the producer id is negative");
-    }
+    // Epochs are the producer state's to judge; a negative id is none, as in Kafka.
     if header.has_producer() {
-        if header.producer_epoch < 0 {
-            return refuse("a producer id needs an epoch of 0 or more");
-        }
         // Markers carry no sequence.
         if header.base_sequence < 0 && !header.is_control() {
             return refuse("a producer id needs a base sequence of 0 or more");
@@ -176,30 +218,45 @@ fn check_producer(header: &BatchHeader) -> Result<(), BatchError> {
 /// Walks all records and returns the largest timestamp.
 fn check_records(batch: &[u8], header: &BatchHeader, limits: &ValidationLimits) -> Result<i64, BatchError> {
     let mut max_timestamp = -1;
-    let mut refused = None;
-    let accepted = limits.timestamp_ms_min..=limits.timestamp_ms_max;
+    let mut refused = Vec::new();
     records::walk(batch, header, limits.decompressed_bytes_max, |record| {
         let index = record.index;
         if limits.origin == Origin::Client && record.offset_delta != index {
-            refused =
-                Some(BatchError::Record { index, what: "has an offset that does not follow the one before" });
-        } else if limits.keys_required && !record.has_key {
-            refused = Some(BatchError::KeyMissing { index });
-        } else if record.timestamp_ms != -1 && !accepted.contains(&record.timestamp_ms) {
-            refused = Some(BatchError::Timestamp {
-                index,
-                timestamp_ms: record.timestamp_ms,
-                min_ms: limits.timestamp_ms_min,
-                max_ms: limits.timestamp_ms_max,
-            });
+            let what = "has an offset that does not follow the one before";
+            refused.push(BatchError::Record { index, what });
+            return ControlFlow::Break(());
+        }
+        if limits.keys_required && !record.has_key {
+            refused.push(BatchError::KeyMissing { index });
+        } else {
+            refused.extend(check_timestamp(header, limits, index, record.timestamp_ms));
         }
         max_timestamp = max_timestamp.max(record.timestamp_ms);
-        if refused.is_some() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        if refused.len() < RECORDS_AT_FAULT_MAX { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
     })?;
-    match refused {
-        Some(error) => Err(error),
+    match refused.len() {
         // A compacted batch may be empty, and its header then keeps what it had.
-        None if header.records_count == 0 => Ok(header.max_timestamp),
-        None => Ok(max_timestamp),
+        0 if header.records_count == 0 => Ok(header.max_timestamp),
+        0 => Ok(max_timestamp),
+        1 => Err(refused.remove(0)),
+        _ => Err(BatchError::Several(refused)),
     }
+}
+
+/// What a topic has against a record's timestamp.
+fn check_timestamp(
+    header: &BatchHeader,
+    limits: &ValidationLimits,
+    index: i32,
+    timestamp_ms: i64,
+) -> Option<BatchError> {
+    if timestamp_ms != -1 && !limits.log_append_time {
+        let (min_ms, max_ms) = (limits.timestamp_ms_min, limits.timestamp_ms_max);
+        let accepted = (min_ms..=max_ms).contains(&timestamp_ms);
+        return (!accepted).then_some(BatchError::Timestamp { index, timestamp_ms, min_ms, max_ms });
+    }
+    // The broker's time, set by somebody who is none.
+    let from_client =
+        limits.origin == Origin::Client && header.timestamp_type() == TimestampType::LogAppendTime;
+    from_client.then_some(BatchError::LogAppendTimeFromClient { index })
 }

@@ -14,19 +14,19 @@ use std::rc::Rc;
 
 use bytes::BytesMut;
 use corelog_logic::controller::{MetadataImage, TopicImage};
-use corelog_storage::batch::{BatchHeader, Compression};
+use corelog_storage::batch::{BatchHeader, Compression, only_batch_len};
 
 pub use request::{ProducePartition, ProduceRequest, ProduceTopic, TopicKey};
-pub use response::{PartitionResponse, encode_response};
+pub use response::{PartitionRefused, PartitionResponse, encode_response};
 
 use super::broker::{Broker, Local};
 use super::dispatch::{Request, end_response};
-use super::error_code::{ErrorCode, Refusal, record_at_fault};
+use super::error_code::{ErrorCode, Refusal, records_at_fault};
 use super::grouping::Groups;
 use super::metadata::is_internal;
 use super::service::{Answer, Dispatched, Reply};
 use super::wire::Read;
-use crate::drive::tasks::{AppendBatch, AppendOutcome, AppendTask, PartitionError};
+use crate::drive::tasks::{AppendBatch, AppendOutcome, AppendRefused, AppendTask, PartitionError};
 use crate::shard::mailbox::Gone;
 
 /// The one client that may write to Kafka's own topics (Kafka's `AdminUtils.ADMIN_CLIENT_ID`).
@@ -81,10 +81,12 @@ fn route(
     let topics: Vec<Result<&TopicImage, Refusal>> =
         body.topics.iter().map(|topic| find(image, &topic.key)).collect();
     let twice = occurring_twice(body, &topics);
+    let unauthorized = body.transactional_id.is_none() && has_transactional_records(body);
     let mut groups = Groups::new();
     for (slot, partition) in body.partitions.iter_mut().enumerate() {
-        let routed = if !matches!(body.acks, -1..=1) {
-            Err(ErrorCode::InvalidRequiredAcks.because(format!("acks={} is none of -1, 0 and 1", body.acks)))
+        let routed = if unauthorized {
+            Err(ErrorCode::TransactionalIdAuthorizationFailed
+                .because("the request has transactional records and no transactional id"))
         } else if twice.contains(&slot) {
             Err(ErrorCode::InvalidRequest.because("the request has more than one entry for this partition"))
         } else {
@@ -98,14 +100,19 @@ fn route(
                 None => Err(ErrorCode::UnknownServerError.into()),
             }
         };
-        let checked = routed.and_then(|to| Ok((to, records(partition, version)?)));
+        let checked = routed.and_then(|to| Ok((to, records(partition, version)?))).and_then(|checked| {
+            let acks = body.acks;
+            let refused =
+                || ErrorCode::InvalidRequiredAcks.because(format!("acks={acks} is none of -1, 0 and 1"));
+            matches!(acks, -1..=1).then_some(checked).ok_or_else(refused)
+        });
         match checked {
             Ok(((core, id), records)) => {
                 groups.push(core, slot, AppendBatch { partition: id, records, backing_bytes });
             }
             Err(refusal) => {
                 if let Some(place) = slots.get_mut(slot) {
-                    *place = Err((refusal, None));
+                    *place = Err(refusal.into());
                 }
             }
         }
@@ -122,6 +129,14 @@ fn find<'a>(image: &'a MetadataImage, key: &TopicKey) -> Result<&'a TopicImage, 
             .topic(id)
             .ok_or_else(|| ErrorCode::UnknownTopicId.because("This server does not host this topic ID.")),
     }
+}
+
+/// Whether any batch is part of a transaction.
+fn has_transactional_records(body: &ProduceRequest) -> bool {
+    body.partitions
+        .iter()
+        .filter_map(|partition| partition.records.as_deref())
+        .any(|records| BatchHeader::parse(records).is_ok_and(|header| header.is_transactional()))
 }
 
 /// Slots of partitions that the request has more than once, under one topic entry or several.
@@ -142,9 +157,11 @@ fn occurring_twice(body: &ProduceRequest, topics: &[Result<&TopicImage, Refusal>
 
 /// The records of a partition, and what can be said of them without looking further than their header.
 fn records(partition: &mut ProducePartition, version: i16) -> Result<BytesMut, Refusal> {
-    let records = partition.records.take().filter(|records| !records.is_empty()).ok_or_else(|| {
+    let mut records = partition.records.take().filter(|records| !records.is_empty()).ok_or_else(|| {
         ErrorCode::InvalidRecord.because("a produce request must have exactly one record batch per partition")
     })?;
+    let len = only_batch_len(&records).map_err(|error| Refusal::from(&PartitionError::from(error)))?;
+    records.truncate(len);
     // What is wrong with a header is said by the owner, which validates everything.
     if let Ok(header) = BatchHeader::parse(&records) {
         if header.is_transactional() {
@@ -165,8 +182,7 @@ fn settle(slots: &mut [PartitionResponse], group: Vec<usize>, outcome: Result<Ap
         Ok(outcome) => {
             for (slot, result) in group.into_iter().zip(outcome) {
                 if let Some(place) = slots.get_mut(slot) {
-                    *place =
-                        result.map_err(|error: PartitionError| ((&error).into(), record_at_fault(&error)));
+                    *place = result.map_err(refused);
                 }
             }
         }
@@ -174,11 +190,25 @@ fn settle(slots: &mut [PartitionResponse], group: Vec<usize>, outcome: Result<Ap
         Err(_) => {
             for slot in group {
                 if let Some(place) = slots.get_mut(slot) {
-                    *place = Err((ErrorCode::NotLeaderOrFollower.into(), None));
+                    *place = Err(Refusal::from(ErrorCode::NotLeaderOrFollower).into());
                 }
             }
         }
     }
+}
+
+fn refused(refused: AppendRefused) -> PartitionRefused {
+    let refusal = Refusal::from(&refused.error);
+    let untold = matches!(
+        refusal.code,
+        ErrorCode::UnknownTopicOrPartition
+            | ErrorCode::NotLeaderOrFollower
+            | ErrorCode::MessageTooLarge
+            | ErrorCode::CorruptMessage
+            | ErrorCode::KafkaStorageError
+    );
+    let log_start_offset = if untold { -1 } else { refused.log_start_offset };
+    PartitionRefused { refusal, records: records_at_fault(&refused.error), log_start_offset }
 }
 
 fn reply(request: &Request, body: &ProduceRequest, slots: &[PartitionResponse]) -> Reply {
@@ -186,7 +216,7 @@ fn reply(request: &Request, body: &ProduceRequest, slots: &[PartitionResponse]) 
         let failed = slots.iter().find_map(|slot| slot.as_ref().err());
         return match failed {
             // The client hears of it by the closed connection: it refreshes its metadata.
-            Some((refusal, _)) => {
+            Some(PartitionRefused { refusal, .. }) => {
                 tracing::info!(peer = %request.connection.peer, ?refusal, "closing: a produce with acks=0 failed");
                 Reply::close()
             }

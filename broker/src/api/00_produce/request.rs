@@ -30,7 +30,7 @@ pub struct ProduceRequest {
 }
 
 /// How a request names a topic: by name until 12, by id from 13 on.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum TopicKey {
     /// By name.
     Name(String),
@@ -114,7 +114,6 @@ impl ProduceRequest {
         if flexible {
             reader.skip_tagged_fields()?;
         }
-        reader.end()?;
         split_out(body, &mut partitions, ranges);
         Ok(Self { transactional_id, acks, timeout_ms, topics, partitions })
     }

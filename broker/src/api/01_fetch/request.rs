@@ -110,7 +110,6 @@ impl FetchRequest {
                 Ok(())
             })?;
         }
-        reader.end()?;
         Ok(Self {
             replica_id,
             max_wait_ms,

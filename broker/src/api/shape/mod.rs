@@ -69,7 +69,18 @@ impl Field {
         self
     }
 
-    const fn is_in(&self, version: i16) -> bool {
+    /// How it lies on the wire.
+    pub const fn wire(&self) -> &Wire {
+        &self.wire
+    }
+
+    /// Its tag, if it lies among the tagged fields.
+    pub const fn tag(&self) -> Option<u32> {
+        self.tag
+    }
+
+    /// Whether a version has it.
+    pub const fn is_in(&self, version: i16) -> bool {
         self.since <= version && version <= self.until
     }
 }
@@ -120,8 +131,8 @@ pub struct Mark {
     pub prefix: Prefix,
 }
 
-/// Checks a body: every count and length against the bytes left, the nesting, and that it ends where its last field
-/// does.
+/// Checks a body: every count and length against the bytes left, and the nesting. Bytes behind the last field are not looked at,
+/// as in Kafka.
 pub fn check(shape: &Shape, version: i16, body: &[u8]) -> Read<()> {
     walk(shape, version, body, |_| {})
 }
@@ -130,8 +141,7 @@ pub fn check(shape: &Shape, version: i16, body: &[u8]) -> Read<()> {
 pub fn walk(shape: &Shape, version: i16, body: &[u8], visit: impl FnMut(Mark)) -> Read<()> {
     let mut walker = Walker { version, flexible: version >= shape.flexible, elements: 0, visit };
     let mut reader = Reader::new(body);
-    walker.fields(&mut reader, shape.fields, 0)?;
-    reader.end()
+    walker.fields(&mut reader, shape.fields, 0)
 }
 
 struct Walker<F> {

@@ -134,7 +134,13 @@ impl ProducerState {
             return Err(ProducerError::InvalidSequence { producer_id, base_sequence });
         }
         let Some(producer) = self.producers.get(&producer_id) else {
-            return Ok(Check::Append);
+            // A producer that is not known counts as one whose epoch is -1.
+            let current_epoch = NO_PRODUCER_EPOCH;
+            return if producer_epoch < current_epoch {
+                Err(ProducerError::InvalidProducerEpoch { producer_id, producer_epoch, current_epoch })
+            } else {
+                Ok(Check::Append)
+            };
         };
         if let Some(original) = producer.find(batch) {
             return Ok(Check::Duplicate {
