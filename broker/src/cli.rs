@@ -17,6 +17,12 @@ pub struct Cli {
 pub enum Command {
     /// Start a broker and run it until SIGTERM or Ctrl-C.
     Start(StartOptions),
+    /// List every configuration key: default, allowed values, effect, documentation.
+    Config {
+        /// Only keys whose name contains this.
+        #[arg(default_value = "")]
+        part: String,
+    },
 }
 
 /// What `corelog start` takes.

@@ -14,5 +14,6 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 fn main() -> ExitCode {
     match Cli::parse().command {
         Command::Start(options) => boot::start(&options),
+        Command::Config { part } => boot::list_config(&part),
     }
 }

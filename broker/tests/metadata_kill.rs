@@ -7,22 +7,19 @@ use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
 use std::process::{Command as Process, Stdio};
+use std::sync::Arc;
 
+use corelog::config::{BrokerConfig, Given, Schema};
 use corelog::control::{Control, METADATA_DIR, Options, Policy, open_log_dirs};
-use corelog_logic::controller::{Command, ConfigValidator, NewTopic, Reply, ResourceKind, TopicId, TopicRef};
+use corelog_logic::controller::{Command, NewTopic, Reply, TopicId, TopicRef};
 
 const CHILD_DIR: &str = "CORELOG_TEST_METADATA_DIR";
 const ROUNDS: usize = 12;
 
-struct Anything;
-impl ConfigValidator for Anything {
-    fn validate(&self, _: ResourceKind, _: &str, _: &str) -> Result<(), String> {
-        Ok(())
-    }
-}
-
 fn options(dir: &Path) -> Options {
-    let policy = Policy { num_partitions: 2, default_replication_factor: 1, configs: Box::new(Anything) };
+    let config = BrokerConfig::build(Given::default()).unwrap();
+    let schema = Schema(Arc::new(config));
+    let policy = Policy { num_partitions: 2, default_replication_factor: 1, configs: Box::new(schema) };
     Options { dir: dir.join(METADATA_DIR), node_id: 1, policy, admin: None, snapshot_after_bytes: 3_000 }
 }
 

@@ -31,7 +31,8 @@ pub(super) const OPERATIONS_NOT_ASKED: i32 = i32::MIN;
 /// Create 5, alter 7, describe 8, cluster action 9, describe configs 10, alter configs 11, idempotent write 12.
 pub(super) const CLUSTER_OPERATIONS: i32 = 1 << 5 | 1 << 7 | 1 << 8 | 1 << 9 | 1 << 10 | 1 << 11 | 1 << 12;
 /// All operations on a topic: read 3, write 4, create 5, delete 6, alter 7, describe 8, describe and alter configs.
-const TOPIC_OPERATIONS: i32 = 1 << 3 | 1 << 4 | 1 << 5 | 1 << 6 | 1 << 7 | 1 << 8 | 1 << 10 | 1 << 11;
+pub(super) const TOPIC_OPERATIONS: i32 =
+    1 << 3 | 1 << 4 | 1 << 5 | 1 << 6 | 1 << 7 | 1 << 8 | 1 << 10 | 1 << 11;
 
 /// How long a client waits for a topic that its request creates, in milliseconds.
 const AUTO_CREATE_TIMEOUT_MS: i32 = 15_000;

@@ -1,13 +1,16 @@
 //! ApiVersions (key 18): what this broker can do. Read from the table in `mod.rs`.
 //!
 //! Version notes: 3 is flexible, adds the client's name and version (KIP-511) and features (KIP-584); before 4, supported
-//! features whose minimum is 0 must be left out (none are told). The response header is v0 in every version, and an
+//! features whose minimum is 0 must be left out. The response header is v0 in every version, and an
 //! unknown version is answered in v0 with error 35 and this API's range, so that a newer client can step down.
 
 use std::rc::Rc;
 
+use corelog_logic::controller::FEATURES;
 use kafka_protocol::messages::ApiVersionsRequest;
-use kafka_protocol::messages::api_versions_response::{ApiVersion, ApiVersionsResponse, FinalizedFeatureKey};
+use kafka_protocol::messages::api_versions_response::{
+    ApiVersion, ApiVersionsResponse, FinalizedFeatureKey, SupportedFeatureKey,
+};
 use kafka_protocol::protocol::{Encodable, StrBytes};
 
 use super::APIS;
@@ -28,7 +31,7 @@ pub(super) fn handle(broker: &Rc<Broker>, mut request: Request) -> Read<Dispatch
         let response = if request.version >= 3 && !named.iter().all(|text| is_software_name(text)) {
             ApiVersionsResponse::default().with_error_code(ErrorCode::InvalidRequest.number())
         } else {
-            answer(&broker)
+            answer(&broker, request.version)
         };
         request.reply_with_header_v0(&response)
     }))
@@ -46,8 +49,15 @@ pub(super) fn unsupported(correlation_id: i32) -> Reply {
     }
 }
 
-fn answer(broker: &Broker) -> ApiVersionsResponse {
+fn answer(broker: &Broker, version: i16) -> ApiVersionsResponse {
     let image = broker.cores.image();
+    let supported = FEATURES.iter().filter(|feature| version >= 4 || feature.min_level > 0);
+    let supported = supported.map(|feature| {
+        SupportedFeatureKey::default()
+            .with_name(StrBytes::from_static_str(feature.name))
+            .with_min_version(feature.min_level)
+            .with_max_version(feature.max_level)
+    });
     let features: Vec<FinalizedFeatureKey> = image
         .features()
         .map(|(name, level)| {
@@ -59,6 +69,7 @@ fn answer(broker: &Broker) -> ApiVersionsResponse {
         .collect();
     ApiVersionsResponse::default()
         .with_api_keys(api_keys())
+        .with_supported_features(supported.collect())
         .with_finalized_features_epoch(i64::try_from(image.version).unwrap_or(i64::MAX))
         .with_finalized_features(features)
 }

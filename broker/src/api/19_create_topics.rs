@@ -106,16 +106,16 @@ fn result(
             let config = asked?.configs.iter().rev().find(|config| config.name.as_str() == key)?;
             config.value.as_deref()
         };
-        result.configs = Some(
-            config_entries::of_topic(own, &broker.config)
-                .map(|entry| {
-                    CreatableTopicConfigs::default()
-                        .with_name(StrBytes::from_static_str(entry.setting.name))
-                        .with_value(entry.value().map(|value| StrBytes::from_string(value.to_owned())))
-                        .with_config_source(entry.source().code())
-                })
-                .collect(),
-        );
+        let image = broker.cores.image();
+        let entries = config_entries::of_topic(own, &config_entries::broker_values(broker, &image));
+        let told = |entry: config_entries::ConfigEntry| {
+            let source = entry.source().code();
+            CreatableTopicConfigs::default()
+                .with_name(StrBytes::from_string(entry.name))
+                .with_value(entry.value.map(StrBytes::from_string))
+                .with_config_source(source)
+        };
+        result.configs = Some(entries.into_iter().map(told).collect());
     }
     result
 }

@@ -1,8 +1,8 @@
-//! DescribeConfigs (key 32): effective values of topics and of this broker, with source and synonyms (KIP-226).
+//! DescribeConfigs (key 32): effective values of topics and brokers, with source and synonyms (KIP-226).
 //!
 //! Version notes: 3 adds types and documentation (KIP-569); 4 is flexible. A null or empty list of keys means all.
-//! The broker's empty name means the defaults of all brokers, of which none can be set yet. Loggers, client metrics and
-//! groups have no configurations here and are refused.
+//! The broker's empty name means what was set for all brokers. A broker's only logger is `root` (KIP-412), at the level that
+//! `CORELOG_LOG` set. Client metrics and groups have no configurations here and are refused.
 
 use std::rc::Rc;
 
@@ -15,71 +15,96 @@ use kafka_protocol::messages::{DescribeConfigsRequest, DescribeConfigsResponse};
 use kafka_protocol::protocol::StrBytes;
 
 use super::broker::Broker;
-use super::config_entries::{self, ConfigEntry};
+use super::config_entries::{self, ConfigEntry, broker_values};
+use super::config_resource::ResourceType;
 use super::dispatch::Request;
 use super::error_code::{ErrorCode, Refusal};
 use super::service::Dispatched;
 use super::wire::Read;
 
-const TOPIC: i8 = 2;
-const BROKER: i8 = 4;
+/// ConfigSource of a logger's level.
+const DYNAMIC_BROKER_LOGGER: i8 = 6;
 
 pub(super) fn handle(broker: &Rc<Broker>, mut request: Request) -> Read<Dispatched> {
     let body: DescribeConfigsRequest = request.decode()?;
     let broker = Rc::clone(broker);
     Ok(Dispatched::barrier(async move {
         let image = broker.cores.image();
-        let results = body
-            .resources
-            .iter()
-            .map(|resource| {
-                let result = DescribeConfigsResult::default()
-                    .with_resource_type(resource.resource_type)
-                    .with_resource_name(resource.resource_name.clone());
-                match entries(&broker, &image, resource) {
-                    Ok(entries) => result.with_configs(
-                        entries
-                            .into_iter()
-                            .filter(|entry| is_asked(resource, entry.setting.name))
-                            .map(|entry| told(entry, &body, request.version))
-                            .collect(),
-                    ),
-                    Err(refusal) => result.with_error_code(refusal.code.number()).with_error_message(
-                        refusal.message.map(|text| StrBytes::from_string(text.into_owned())),
-                    ),
+        // A kind that Kafka does not know spoils the whole request.
+        let malformed = body.resources.iter().any(|one| ResourceType::of(one.resource_type).is_none());
+        let describe = |resource: &DescribeConfigsResource| {
+            let result = DescribeConfigsResult::default()
+                .with_resource_type(resource.resource_type)
+                .with_resource_name(resource.resource_name.clone());
+            let described = if malformed {
+                Err(malformed_request())
+            } else {
+                configs(&broker, &image, resource, &body, request.version)
+            };
+            match described {
+                Ok(configs) => result.with_configs(configs),
+                Err(refusal) => {
+                    result.with_error_code(refusal.code.number()).with_error_message(refusal.text())
                 }
-            })
-            .collect();
+            }
+        };
+        let results = body.resources.iter().map(describe).collect();
         request.reply(&DescribeConfigsResponse::default().with_results(results))
     }))
 }
 
-fn entries(
+fn malformed_request() -> Refusal {
+    ErrorCode::InvalidRequest.because(
+        "This most likely occurs because of a request being malformed by the client library or the message was sent \
+         to an incompatible broker. See the broker logs for more details.",
+    )
+}
+
+fn configs(
     broker: &Broker,
     image: &MetadataImage,
     resource: &DescribeConfigsResource,
-) -> Result<Vec<ConfigEntry>, Refusal> {
+    body: &DescribeConfigsRequest,
+    version: i16,
+) -> Result<Vec<DescribeConfigsResourceResult>, Refusal> {
     let name = resource.resource_name.as_str();
-    match resource.resource_type {
-        TOPIC => {
+    let invalid = |text: String| Err(ErrorCode::InvalidRequest.because(text));
+    let entries = match ResourceType::of(resource.resource_type) {
+        Some(ResourceType::Topic) => {
             check_topic_name(name).map_err(|why| ErrorCode::InvalidTopicException.because(why))?;
             if image.topic_by_name(name).is_none() {
-                return Err(ErrorCode::UnknownTopicOrPartition
-                    .because("This server does not host this topic-partition."));
+                return Err(ErrorCode::UnknownTopicOrPartition.into());
             }
-            Ok(config_entries::of_existing_topic(name, image, &broker.config).collect())
+            config_entries::of_existing_topic(name, image, &broker_values(broker, image))
         }
-        BROKER if name.is_empty() => Ok(Vec::new()),
-        BROKER if name.parse() == Ok(broker.node_id) => {
-            Ok(config_entries::of_broker(&broker.config).collect())
+        Some(ResourceType::Broker) if name.is_empty() => config_entries::of_all_brokers(broker, image),
+        Some(ResourceType::Broker) => {
+            check_node_id(broker, name, " or empty string,")?;
+            config_entries::of_broker(broker, image)
         }
-        BROKER => Err(ErrorCode::InvalidRequest.because(format!(
-            "Unexpected broker id, expected {} or empty string, but received {name}",
-            broker.node_id
-        ))),
-        other => Err(ErrorCode::InvalidRequest.because(format!(
-            "Unsupported resource type {other}; 2 (topic) and 4 (broker) have configurations here"
-        ))),
+        Some(ResourceType::BrokerLogger) => {
+            if name.is_empty() {
+                return invalid("Broker id must not be empty".to_owned());
+            }
+            check_node_id(broker, name, "")?;
+            let root = root_logger();
+            return Ok(if is_asked(resource, "root") { vec![root] } else { Vec::new() });
+        }
+        Some(other) => return invalid(format!("Unsupported resource type: {}", other.name())),
+        None => return Err(malformed_request()),
+    };
+    let asked = entries.into_iter().filter(|entry| is_asked(resource, &entry.name));
+    Ok(asked.map(|entry| told(entry, body, version)).collect())
+}
+
+fn check_node_id(broker: &Broker, name: &str, or: &str) -> Result<(), Refusal> {
+    match name.parse::<i32>() {
+        Ok(node_id) if node_id == broker.node_id => Ok(()),
+        Ok(_) => Err(ErrorCode::InvalidRequest
+            .because(format!("Unexpected broker id, expected {}{or} but received {name}", broker.node_id))),
+        Err(_) => {
+            Err(ErrorCode::InvalidRequest.because(format!("Broker id must be an integer, but it is: {name}")))
+        }
     }
 }
 
@@ -90,28 +115,35 @@ fn is_asked(resource: &DescribeConfigsResource, name: &str) -> bool {
     }
 }
 
+fn root_logger() -> DescribeConfigsResourceResult {
+    let level = tracing::level_filters::LevelFilter::current().to_string().to_ascii_uppercase();
+    DescribeConfigsResourceResult::default()
+        .with_name(StrBytes::from_static_str("root"))
+        .with_value(Some(StrBytes::from_string(level)))
+        .with_config_source(DYNAMIC_BROKER_LOGGER)
+}
+
 fn told(entry: ConfigEntry, body: &DescribeConfigsRequest, version: i16) -> DescribeConfigsResourceResult {
-    let text = |value: &str| StrBytes::from_string(value.to_owned());
+    let source = entry.source().code();
     let mut told = DescribeConfigsResourceResult::default()
-        .with_name(StrBytes::from_static_str(entry.setting.name))
-        .with_value(entry.value().map(text))
+        .with_name(StrBytes::from_string(entry.name))
+        .with_value(entry.value.map(StrBytes::from_string))
         .with_read_only(entry.read_only)
-        .with_config_source(entry.source().code());
+        .with_is_sensitive(entry.setting.is_none())
+        .with_config_source(source);
     if body.include_synonyms {
-        told.synonyms = entry
-            .synonyms
-            .iter()
-            .map(|synonym| {
-                DescribeConfigsSynonym::default()
-                    .with_name(StrBytes::from_static_str(synonym.name))
-                    .with_value(synonym.value.as_deref().map(text))
-                    .with_source(synonym.source.code())
-            })
-            .collect();
+        let synonym = |synonym: crate::config::Synonym| {
+            DescribeConfigsSynonym::default()
+                .with_name(StrBytes::from_string(synonym.name))
+                .with_value(synonym.value.map(StrBytes::from_string))
+                .with_source(synonym.source.code())
+        };
+        told.synonyms = entry.synonyms.into_iter().map(synonym).collect();
     }
     if version >= 3 {
-        told.config_type = entry.setting.kind.code();
-        told.documentation = body.include_documentation.then(|| StrBytes::from_static_str(entry.setting.doc));
+        told.config_type = entry.setting.map_or(0, |setting| setting.kind.code());
+        let doc = entry.setting.map(|setting| StrBytes::from_static_str(setting.doc));
+        told.documentation = doc.filter(|_| body.include_documentation);
     }
     told
 }

@@ -16,8 +16,8 @@ use super::error_code::{ErrorCode, Refusal};
 use super::service::ConnectionInfo;
 use crate::config::BrokerConfig;
 use crate::drive::tasks::{
-    AppendOutcome, AppendTask, FetchOutcome, FetchTask, GroupOutcome, GroupTask, OffsetsOutcome, OffsetsTask,
-    PartitionId, WatchTask,
+    AppendOutcome, AppendTask, FetchOutcome, FetchTask, GroupOutcome, GroupTask, InspectTask, Inspected,
+    OffsetsOutcome, OffsetsTask, PartitionId, WatchTask,
 };
 use crate::metrics::CoreMetrics;
 use crate::shard::Core;
@@ -47,6 +47,10 @@ pub trait Cores {
     fn offsets(&self, core: Core, task: OffsetsTask) -> Submitted<OffsetsOutcome>;
     /// Asks groups on one core.
     fn group(&self, core: Core, task: GroupTask) -> Submitted<GroupOutcome>;
+    /// Tells about partitions of one core.
+    fn inspect(&self, core: Core, task: InspectTask) -> Submitted<Inspected>;
+    /// How many cores there are.
+    fn count(&self) -> u16;
     /// Resolves after `duration`.
     fn sleep(&self, duration: Duration) -> Local<()>;
 }
@@ -65,8 +69,21 @@ pub enum ControllerError {
     Unavailable(String),
 }
 
+/// How far the metadata quorum is. Offsets are those after the entry meant.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Quorum {
+    /// The term of its leader.
+    pub leader_epoch: i32,
+    /// What is committed.
+    pub high_watermark: i64,
+    /// What is written.
+    pub log_end_offset: i64,
+}
+
 /// The one that changes metadata.
 pub trait Controller {
+    /// How far its log is.
+    fn quorum(&self) -> Quorum;
     /// Decides and commits. A change is answered when every core of this node has it.
     fn call(&self, command: Command) -> Local<Result<Reply, ControllerError>>;
 }

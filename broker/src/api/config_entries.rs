@@ -1,65 +1,113 @@
 //! Effective configurations with source and synonyms, as DescribeConfigs tells them and CreateTopics echoes them.
 //!
-//! Reads the tables of `config` and what topics were given in the metadata image (KIP-226, KIP-525, KIP-569).
+//! Reads the tables of `config` and what was set while the broker ran (KIP-226, KIP-525, KIP-569). Follows Kafka's `ConfigHelper`.
+
+use std::collections::BTreeSet;
 
 use corelog_logic::controller::{ConfigResource, MetadataImage};
 
-use crate::config::{BROKER_SETTINGS, BrokerConfig, Setting, Source, Synonym, TOPIC_SETTINGS, synonyms};
+use super::broker::Broker;
+use crate::config::{
+    BrokerValues, Setting, Source, Synonym, TOPIC_SETTINGS, broker_setting, broker_settings,
+    effective_topic_value, topic_synonyms,
+};
 
 /// One configuration and where its value comes from.
 pub(super) struct ConfigEntry {
-    pub(super) setting: &'static Setting,
+    pub(super) name: String,
+    /// The effective value; `None` is null, or not for everybody's eyes.
+    pub(super) value: Option<String>,
     /// Every place that gives it a value; the first one counts.
     pub(super) synonyms: Vec<Synonym>,
-    /// Whether AlterConfigs could change it.
+    /// Whether AlterConfigs cannot change it.
     pub(super) read_only: bool,
+    /// What is known of the key; `None` for one that no table has.
+    pub(super) setting: Option<&'static Setting>,
 }
 
 impl ConfigEntry {
-    /// The effective value; `None` is null.
-    pub(super) fn value(&self) -> Option<&str> {
-        self.synonyms.first().and_then(|first| first.value.as_deref())
-    }
-
     /// Where the effective value comes from.
     pub(super) fn source(&self) -> Source {
         self.synonyms.first().map_or(Source::Default, |first| first.source)
     }
 }
 
+/// The values that this broker's topics fall back to.
+pub(super) fn broker_values<'a>(broker: &'a Broker, image: &'a MetadataImage) -> BrokerValues<'a> {
+    BrokerValues::new(image, broker.node_id, &broker.config.given)
+}
+
 /// All configurations of a topic. `own` looks up what the topic itself was given.
 pub(super) fn of_topic<'a>(
     own: impl Fn(&str) -> Option<&'a str>,
-    broker: &BrokerConfig,
-) -> impl Iterator<Item = ConfigEntry> {
-    TOPIC_SETTINGS.iter().map(move |topic| ConfigEntry {
-        setting: &topic.setting,
-        synonyms: synonyms(topic, own(topic.setting.name), &broker.given),
-        read_only: false,
-    })
+    broker: &BrokerValues<'_>,
+) -> Vec<ConfigEntry> {
+    let entry = |topic: &'static crate::config::TopicSetting| {
+        let setting = &topic.setting;
+        let own = own(setting.name);
+        ConfigEntry {
+            name: setting.name.to_owned(),
+            value: Some(setting.shown(&effective_topic_value(topic, own, broker))),
+            synonyms: topic_synonyms(topic, own, broker),
+            read_only: false,
+            setting: Some(setting),
+        }
+    };
+    TOPIC_SETTINGS.iter().map(entry).collect()
 }
 
 /// All configurations of an existing topic.
-pub(super) fn of_existing_topic<'a>(
+pub(super) fn of_existing_topic(
     name: &str,
-    image: &'a MetadataImage,
-    broker: &BrokerConfig,
-) -> impl Iterator<Item = ConfigEntry> + use<'a> {
+    image: &MetadataImage,
+    broker: &BrokerValues<'_>,
+) -> Vec<ConfigEntry> {
     let resource = ConfigResource::topic(name);
-    let entries: Vec<ConfigEntry> = of_topic(|key| image.config(&resource, key), broker).collect();
-    entries.into_iter()
+    of_topic(|key| image.config(&resource, key), broker)
 }
 
-/// All configurations of this broker. None of them can be changed while it runs, so all are read-only.
-pub(super) fn of_broker(broker: &BrokerConfig) -> impl Iterator<Item = ConfigEntry> {
-    BROKER_SETTINGS.iter().map(|setting| {
-        let synonym = |value: Option<&str>, source| Synonym {
-            name: setting.name,
-            value: value.map(str::to_owned),
-            source,
+/// All configurations of this broker.
+pub(super) fn of_broker(broker: &Broker, image: &MetadataImage) -> Vec<ConfigEntry> {
+    let values = broker_values(broker, image);
+    let known = broker_settings().map(|setting| {
+        let value = match setting.name {
+            // What the directories say counts when nothing was given.
+            "node.id" => Some(broker.node_id.to_string()),
+            name => values.get(name).map(|value| setting.shown(value)),
         };
-        let given = broker.given.get(setting.name).map(|value| synonym(Some(value), Source::StaticBroker));
-        let default = synonym(setting.default, Source::Default);
-        ConfigEntry { setting, synonyms: given.into_iter().chain([default]).collect(), read_only: true }
-    })
+        ConfigEntry {
+            name: setting.name.to_owned(),
+            value,
+            synonyms: values.synonyms(setting.name),
+            read_only: !setting.dynamic,
+            setting: Some(setting),
+        }
+    });
+    let unknown: BTreeSet<&str> =
+        values.dynamic_names().filter(|name| broker_setting(name).is_none()).collect();
+    known.chain(unknown.into_iter().map(|name| unknown_entry(name, Source::DynamicBroker))).collect()
+}
+
+/// What was set for all brokers.
+pub(super) fn of_all_brokers(broker: &Broker, image: &MetadataImage) -> Vec<ConfigEntry> {
+    let source = Source::DynamicDefaultBroker;
+    let entry = |(name, value): (&str, &str)| {
+        let Some(setting) = broker_setting(name) else { return unknown_entry(name, source) };
+        let synonym = Synonym { name: name.to_owned(), value: Some(value.to_owned()), source };
+        ConfigEntry {
+            name: name.to_owned(),
+            value: Some(setting.shown(value)),
+            synonyms: vec![synonym],
+            read_only: !setting.dynamic,
+            setting: Some(setting),
+        }
+    };
+    broker_values(broker, image).of_all_brokers().map(entry).collect()
+}
+
+/// A key that no table has may be a secret of a plug-in: Kafka tells its name only.
+fn unknown_entry(name: &str, source: Source) -> ConfigEntry {
+    let name = name.to_owned();
+    let synonyms = vec![Synonym { name: name.clone(), value: None, source }];
+    ConfigEntry { name, value: None, synonyms, read_only: true, setting: None }
 }

@@ -10,8 +10,8 @@ use corelog_logic::controller::MetadataImage;
 
 use super::broker::{Cores, Local, Submitted};
 use crate::drive::tasks::{
-    AppendOutcome, AppendTask, FetchOutcome, FetchTask, GroupOutcome, GroupTask, OffsetsOutcome, OffsetsTask,
-    PartitionId, WatchTask,
+    AppendOutcome, AppendTask, FetchOutcome, FetchTask, GroupOutcome, GroupTask, InspectTask, Inspected,
+    OffsetsOutcome, OffsetsTask, PartitionId, WatchTask,
 };
 use crate::shard::Core;
 use crate::shard::mailbox::Gone;
@@ -85,6 +85,17 @@ impl Cores for NodeCores {
             Answer::Group(outcome) => Some(*outcome),
             _ => None,
         })
+    }
+
+    fn inspect(&self, core: Core, task: InspectTask) -> Submitted<Inspected> {
+        self.submit(core, Query::Inspect(task), |answer| match answer {
+            Answer::Inspected(inspected) => Some(inspected),
+            _ => None,
+        })
+    }
+
+    fn count(&self) -> u16 {
+        self.0.cores()
     }
 
     fn sleep(&self, duration: Duration) -> Local<()> {

@@ -10,6 +10,7 @@ use corelog_logic::group::GroupErrorKind;
 use corelog_logic::partition::producer_state::ProducerError;
 use corelog_storage::StorageError;
 use corelog_storage::batch::BatchError;
+use kafka_protocol::protocol::StrBytes;
 
 use super::broker::ControllerError;
 use crate::drive::tasks::PartitionError;
@@ -53,6 +54,7 @@ pub enum ErrorCode {
     InvalidProducerEpoch = 47,
     InvalidTxnState = 48,
     TransactionalIdAuthorizationFailed = 53,
+    SecurityDisabled = 54,
     KafkaStorageError = 56,
     NonEmptyGroup = 68,
     GroupIdNotFound = 69,
@@ -63,13 +65,21 @@ pub enum ErrorCode {
     UnsupportedCompressionType = 76,
     StaleBrokerEpoch = 77,
     MemberIdRequired = 79,
+    PreferredLeaderNotAvailable = 80,
     GroupMaxSizeReached = 81,
     FencedInstanceId = 82,
+    EligibleLeadersNotAvailable = 83,
+    ElectionNotNeeded = 84,
+    NoReassignmentInProgress = 85,
     GroupSubscribedToTopic = 86,
     InvalidRecord = 87,
     UnstableOffsetCommit = 88,
     ThrottlingQuotaExceeded = 89,
+    ResourceNotFound = 91,
+    DuplicateResource = 92,
+    InvalidUpdateVersion = 95,
     UnknownTopicId = 100,
+    BrokerIdNotRegistered = 102,
     FencedMemberEpoch = 110,
     UnreleasedInstanceId = 111,
     UnsupportedAssignor = 112,
@@ -98,6 +108,13 @@ pub struct Refusal {
     pub code: ErrorCode,
     /// error_message, where the reply has one.
     pub message: Option<Cow<'static, str>>,
+}
+
+impl Refusal {
+    /// error_message as it is sent.
+    pub fn text(self) -> Option<StrBytes> {
+        self.message.map(|text| StrBytes::from_string(text.into_owned()))
+    }
 }
 
 impl From<ErrorCode> for Refusal {
@@ -250,6 +267,7 @@ fn command_code(kind: CommandErrorKind) -> ErrorCode {
         CommandErrorKind::InvalidReplicaAssignment => ErrorCode::InvalidReplicaAssignment,
         CommandErrorKind::InvalidConfig => ErrorCode::InvalidConfig,
         CommandErrorKind::InvalidRequest => ErrorCode::InvalidRequest,
+        CommandErrorKind::InvalidUpdateVersion => ErrorCode::InvalidUpdateVersion,
         CommandErrorKind::PolicyViolation => ErrorCode::PolicyViolation,
         CommandErrorKind::UnknownTopicOrPartition => ErrorCode::UnknownTopicOrPartition,
         CommandErrorKind::UnknownTopicId => ErrorCode::UnknownTopicId,

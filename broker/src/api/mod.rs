@@ -3,47 +3,78 @@
 //! One file or folder per API, named by its key; the table below is what ApiVersions answers from and what requests are
 //! dispatched by. A new API is its shape (`shape/table.rs`), its file, and its line here.
 
+mod altered_configs;
 pub mod broker;
 mod config_entries;
+mod config_resource;
 pub mod cores;
 pub mod dispatch;
 pub mod error_code;
 mod group;
 mod grouping;
+mod inspecting;
 pub mod service;
 pub mod shape;
 pub mod wire;
 
+#[path = "29_30_31_acls.rs"]
+mod acls;
+#[path = "33_alter_configs.rs"]
+mod alter_configs;
+#[path = "45_alter_partition_reassignments.rs"]
+mod alter_partition_reassignments;
 #[path = "18_api_versions.rs"]
 mod api_versions;
+#[path = "37_create_partitions.rs"]
+mod create_partitions;
 #[path = "19_create_topics.rs"]
 mod create_topics;
 #[path = "42_delete_groups.rs"]
 mod delete_groups;
 #[path = "20_delete_topics.rs"]
 mod delete_topics;
+#[path = "48_describe_client_quotas.rs"]
+mod describe_client_quotas;
 #[path = "60_describe_cluster.rs"]
 mod describe_cluster;
 #[path = "32_describe_configs.rs"]
 mod describe_configs;
 #[path = "15_describe_groups.rs"]
 mod describe_groups;
+#[path = "35_describe_log_dirs.rs"]
+mod describe_log_dirs;
+#[path = "61_describe_producers.rs"]
+mod describe_producers;
+#[path = "55_describe_quorum.rs"]
+mod describe_quorum;
+#[path = "75_describe_topic_partitions.rs"]
+mod describe_topic_partitions;
+#[path = "50_describe_user_scram_credentials.rs"]
+mod describe_user_scram_credentials;
+#[path = "43_elect_leaders.rs"]
+mod elect_leaders;
 #[path = "01_fetch/mod.rs"]
 pub mod fetch;
 #[path = "10_find_coordinator.rs"]
 mod find_coordinator;
 #[path = "12_heartbeat.rs"]
 mod heartbeat;
+#[path = "44_incremental_alter_configs.rs"]
+mod incremental_alter_configs;
 #[path = "22_init_producer_id.rs"]
 mod init_producer_id;
 #[path = "11_join_group.rs"]
 mod join_group;
 #[path = "13_leave_group.rs"]
 mod leave_group;
+#[path = "74_list_config_resources.rs"]
+mod list_config_resources;
 #[path = "16_list_groups.rs"]
 mod list_groups;
 #[path = "02_list_offsets.rs"]
 mod list_offsets;
+#[path = "46_list_partition_reassignments.rs"]
+mod list_partition_reassignments;
 #[path = "03_metadata.rs"]
 mod metadata;
 #[path = "08_offset_commit.rs"]
@@ -52,10 +83,16 @@ mod offset_commit;
 mod offset_delete;
 #[path = "09_offset_fetch.rs"]
 mod offset_fetch;
+#[path = "23_offset_for_leader_epoch.rs"]
+mod offset_for_leader_epoch;
 #[path = "00_produce/mod.rs"]
 pub mod produce;
 #[path = "14_sync_group.rs"]
 mod sync_group;
+#[path = "64_unregister_broker.rs"]
+mod unregister_broker;
+#[path = "57_update_features.rs"]
+mod update_features;
 
 use std::rc::Rc;
 
@@ -96,10 +133,29 @@ pub(crate) const APIS: &[Api] = &[
     Api { key: 19, advertised_min: None, handle: create_topics::handle },
     Api { key: 20, advertised_min: None, handle: delete_topics::handle },
     Api { key: 22, advertised_min: None, handle: init_producer_id::handle },
+    Api { key: 23, advertised_min: None, handle: offset_for_leader_epoch::handle },
+    Api { key: 29, advertised_min: None, handle: acls::describe },
+    Api { key: 30, advertised_min: None, handle: acls::create },
+    Api { key: 31, advertised_min: None, handle: acls::delete },
     Api { key: 32, advertised_min: None, handle: describe_configs::handle },
+    Api { key: 33, advertised_min: None, handle: alter_configs::handle },
+    Api { key: 35, advertised_min: None, handle: describe_log_dirs::handle },
+    Api { key: 37, advertised_min: None, handle: create_partitions::handle },
     Api { key: 42, advertised_min: None, handle: delete_groups::handle },
+    Api { key: 43, advertised_min: None, handle: elect_leaders::handle },
+    Api { key: 44, advertised_min: None, handle: incremental_alter_configs::handle },
+    Api { key: 45, advertised_min: None, handle: alter_partition_reassignments::handle },
+    Api { key: 46, advertised_min: None, handle: list_partition_reassignments::handle },
     Api { key: 47, advertised_min: None, handle: offset_delete::handle },
+    Api { key: 48, advertised_min: None, handle: describe_client_quotas::handle },
+    Api { key: 50, advertised_min: None, handle: describe_user_scram_credentials::handle },
+    Api { key: 55, advertised_min: None, handle: describe_quorum::handle },
+    Api { key: 57, advertised_min: None, handle: update_features::handle },
     Api { key: 60, advertised_min: None, handle: describe_cluster::handle },
+    Api { key: 61, advertised_min: None, handle: describe_producers::handle },
+    Api { key: 64, advertised_min: None, handle: unregister_broker::handle },
+    Api { key: 74, advertised_min: None, handle: list_config_resources::handle },
+    Api { key: 75, advertised_min: None, handle: describe_topic_partitions::handle },
 ];
 
 /// The name of an API, as Kafka writes it; for metrics.

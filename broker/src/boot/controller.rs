@@ -3,10 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use corelog_logic::controller::{Command, ConfigValidator, ResourceKind};
+use corelog_logic::controller::Command;
 
-use crate::api::broker::{Controller, ControllerError, Local};
-use crate::config::{self, BrokerConfig};
+use crate::api::broker::{Controller, ControllerError, Local, Quorum};
+use crate::config::{BrokerConfig, Schema};
 use crate::control::{Control, ControlError, Policy, Publisher};
 use crate::shard::Core;
 use crate::shard::mailbox::Refused;
@@ -22,18 +22,7 @@ pub(super) fn policy(config: &Arc<BrokerConfig>) -> Policy {
     Policy {
         num_partitions: config.num_partitions,
         default_replication_factor: config.default_replication_factor,
-        configs: Box::new(Checks),
-    }
-}
-
-struct Checks;
-
-impl ConfigValidator for Checks {
-    fn validate(&self, kind: ResourceKind, name: &str, value: &str) -> Result<(), String> {
-        match kind {
-            ResourceKind::Topic => config::check_topic_config(name, value).map_err(|error| error.to_string()),
-            _ => Err(format!("{name}: only topics can be configured while the broker runs")),
-        }
+        configs: Box::new(Schema(Arc::clone(config))),
     }
 }
 
@@ -64,6 +53,16 @@ fn tell(notifier: &Notifier, core: Core, published: Published) {
 pub(super) struct ControlCalls(pub(super) Control);
 
 impl Controller for ControlCalls {
+    fn quorum(&self) -> Quorum {
+        let state = self.0.quorum();
+        let offset = |entries: u64| i64::try_from(entries).unwrap_or(i64::MAX);
+        Quorum {
+            leader_epoch: i32::try_from(state.term).unwrap_or(i32::MAX),
+            high_watermark: offset(state.committed),
+            log_end_offset: offset(state.written),
+        }
+    }
+
     fn call(&self, command: Command) -> Local<Result<corelog_logic::controller::Reply, ControllerError>> {
         let control = self.0.clone();
         Box::pin(async move {

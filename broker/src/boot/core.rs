@@ -99,6 +99,7 @@ impl CoreSeed {
         let shard = Shard::new(
             port.open(),
             node.cores,
+            node.node_id,
             reconciler,
             Groups::new(group_settings(&node.config), partitions.clone()),
             node.config.given.clone(),

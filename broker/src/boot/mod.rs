@@ -15,7 +15,7 @@ use std::process::ExitCode;
 use std::sync::{Arc, mpsc};
 use std::time::Instant;
 
-use corelog_logic::controller::{Command, Listener, Reply, TopicId};
+use corelog_logic::controller::{Command, Listener, Reply, TopicId, initial_features};
 use corelog_storage::recovery::Recovered;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
@@ -47,6 +47,21 @@ pub fn start(options: &StartOptions) -> ExitCode {
     }
 }
 
+/// Prints every configuration key whose name contains `part`, and starts nothing.
+pub fn list_config(part: &str) -> ExitCode {
+    match config::listing(part) {
+        Some(listing) => {
+            // Whoever pages through it may leave early.
+            let _closed_stdout = std::io::stdout().write_all(listing.as_bytes());
+            ExitCode::SUCCESS
+        }
+        None => {
+            let _closed_stderr = writeln!(std::io::stderr(), "corelog: no configuration key contains {part}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
 fn run(options: &StartOptions) -> anyhow::Result<()> {
     let begun = Instant::now();
     let config = Arc::new(load_config(options)?);
@@ -61,6 +76,10 @@ fn run(options: &StartOptions) -> anyhow::Result<()> {
     let pulses: Vec<Pulse> = (0..cores).map(|_| Pulse::default()).collect();
     let (control, control_thread) = start_control(&config, &identity, &ports, &pulses)?;
     let broker_epoch = register(&control, &identity, &config, &listeners)?;
+    let levels = initial_features(&control.image());
+    if !levels.is_empty() {
+        control.commit_blocking(Command::SetFeatures { levels })?;
+    }
     let recovering = Instant::now();
     let recovered = recover(&config, cores, &control.image())?;
     if recovered.unclean {
@@ -148,6 +167,9 @@ fn load_config(options: &StartOptions) -> anyhow::Result<BrokerConfig> {
         tracing::warn!("{warning}");
     }
     let config = BrokerConfig::build(loaded.given)?;
+    for clamped in config.clamped() {
+        tracing::info!("{clamped}");
+    }
     if config.flush == Flush::Written {
         tracing::warn!(
             "corelog.flush=written: records are acknowledged before the disk has flushed them. They survive a killed \
@@ -220,8 +242,12 @@ fn register(
             .collect(),
     };
     let incarnation_id = TopicId(rand::random());
-    let command =
-        Command::RegisterBroker { broker_id: identity.node_id, incarnation_id, listeners, rack: None };
+    let command = Command::RegisterBroker {
+        broker_id: identity.node_id,
+        incarnation_id,
+        listeners,
+        rack: config.rack.clone(),
+    };
     match control.commit_blocking(command)? {
         Reply::BrokerRegistered { broker_epoch } => Ok(broker_epoch),
         other => anyhow::bail!("the controller answered a registration with {other:?}"),

@@ -34,6 +34,8 @@ pub struct BrokerConfig {
     pub node_id: i32,
     /// Whether `node.id` was given; an existing directory's number counts otherwise.
     pub node_id_given: bool,
+    /// `broker.rack`.
+    pub rack: Option<String>,
     pub log_dirs: Vec<PathBuf>,
     pub num_partitions: i32,
     pub default_replication_factor: i16,
@@ -41,6 +43,8 @@ pub struct BrokerConfig {
     pub delete_topic_enable: bool,
     pub socket_request_max_bytes: usize,
     pub fetch_max_bytes: i32,
+    /// `max.request.partition.size.limit`.
+    pub request_partitions_max: i32,
     pub producer_id_expiration_ms: i64,
     /// 0: all that the process may use.
     pub cores: usize,
@@ -141,6 +145,7 @@ impl BrokerConfig {
             advertised_listeners,
             node_id: number(&given, "node.id") as i32,
             node_id_given: given.get("node.id").is_some(),
+            rack: given.get("broker.rack").map(str::to_owned),
             log_dirs,
             num_partitions: number(&given, "num.partitions") as i32,
             // Clamped to the number of nodes, which is one: a copied production file starts on a laptop.
@@ -149,6 +154,7 @@ impl BrokerConfig {
             delete_topic_enable: flag("delete.topic.enable"),
             socket_request_max_bytes: number(&given, "socket.request.max.bytes") as usize,
             fetch_max_bytes: number(&given, "fetch.max.bytes") as i32,
+            request_partitions_max: number(&given, "max.request.partition.size.limit") as i32,
             producer_id_expiration_ms: number(&given, "producer.id.expiration.ms"),
             cores: number(&given, "corelog.cores") as usize,
             memory_bytes,
@@ -167,6 +173,28 @@ impl BrokerConfig {
         })
     }
 
+    /// What was given and counts for less here: replicas beyond the number of nodes, which is one. A copied production file
+    /// starts on a laptop, and is told so.
+    pub fn clamped(&self) -> Vec<String> {
+        let keys = [
+            "default.replication.factor",
+            "min.insync.replicas",
+            "offsets.topic.replication.factor",
+            "transaction.state.log.replication.factor",
+            "transaction.state.log.min.isr",
+            "share.coordinator.state.topic.replication.factor",
+            "share.coordinator.state.topic.min.isr",
+        ];
+        let above = |key: &&str| self.given.get(key).is_some_and(|_| number(&self.given, key) > 1);
+        keys.iter()
+            .filter(|key| above(key))
+            .map(|key| {
+                let value = number(&self.given, key);
+                format!("{key}={value} is more than there are nodes, and counts as 1")
+            })
+            .collect()
+    }
+
     /// Whether any listener can be reached from other machines.
     pub fn listens_beyond_loopback(&self) -> bool {
         self.listeners.iter().any(|listener| match listener.host.parse::<std::net::IpAddr>() {
@@ -177,6 +205,6 @@ impl BrokerConfig {
 }
 
 /// A number that `load` has checked; the default, which the table's test checks, otherwise.
-fn number(given: &Given, name: &'static str) -> i64 {
+fn number(given: &Given, name: &str) -> i64 {
     given.effective(name).and_then(|value| value.trim().parse().ok()).unwrap_or_default()
 }

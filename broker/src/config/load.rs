@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use super::broker_settings::{BROKER_SETTINGS, broker_setting};
+use super::broker_settings::{broker_setting, broker_settings};
 use super::setting::InvalidValue;
 
 /// Why a configuration does not start a broker. Every text names key, value, what is allowed and a way out.
@@ -96,8 +96,7 @@ fn read_properties(path: &Path) -> Result<Vec<(String, String)>, ConfigError> {
 }
 
 fn unknown_key(key: &str) -> String {
-    let nearest = BROKER_SETTINGS
-        .iter()
+    let nearest = broker_settings()
         .map(|setting| (strsim::normalized_damerau_levenshtein(key, setting.name), setting.name))
         .max_by(|a, b| a.0.total_cmp(&b.0));
     match nearest {

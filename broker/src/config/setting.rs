@@ -9,10 +9,12 @@ use std::fmt;
 pub enum Kind {
     Boolean,
     String,
+    Short,
     Int,
     Long,
     Double,
     List,
+    Class,
 }
 
 impl Kind {
@@ -22,9 +24,25 @@ impl Kind {
             Self::Boolean => 1,
             Self::String => 2,
             Self::Int => 3,
+            Self::Short => 4,
             Self::Long => 5,
             Self::Double => 6,
             Self::List => 7,
+            Self::Class => 8,
+        }
+    }
+
+    /// Kafka's name for the type (`ConfigDef.Type`).
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Boolean => "BOOLEAN",
+            Self::String => "STRING",
+            Self::Short => "SHORT",
+            Self::Int => "INT",
+            Self::Long => "LONG",
+            Self::Double => "DOUBLE",
+            Self::List => "LIST",
+            Self::Class => "CLASS",
         }
     }
 
@@ -32,10 +50,12 @@ impl Kind {
         match self {
             Self::Boolean => "true or false",
             Self::String => "a text",
+            Self::Short => "a whole number of 16 bits",
             Self::Int => "a whole number of 32 bits",
             Self::Long => "a whole number of 64 bits",
             Self::Double => "a number",
             Self::List => "a comma-separated list",
+            Self::Class => "the name of a class",
         }
     }
 }
@@ -46,10 +66,14 @@ pub enum Allowed {
     Any,
     AtLeast(i64),
     Between(i64, i64),
+    /// Within the first two, or exactly the third.
+    BetweenOr(i64, i64, i64),
     Ratio,
     OneOf(&'static [&'static str]),
-    /// Every element of a list is one of these, and there is at least one.
+    /// Every element of a list is one of these.
     EachOf(&'static [&'static str]),
+    /// `*`, or a list of partition:broker.
+    Throttled,
 }
 
 impl fmt::Display for Allowed {
@@ -58,9 +82,11 @@ impl fmt::Display for Allowed {
             Self::Any => Ok(()),
             Self::AtLeast(min) => write!(f, ", at least {min}"),
             Self::Between(min, max) => write!(f, " from {min} to {max}"),
+            Self::BetweenOr(min, max, other) => write!(f, " from {min} to {max}, or {other}"),
             Self::Ratio => write!(f, " from 0 to 1"),
             Self::OneOf(names) => write!(f, ": one of {}", names.join(", ")),
             Self::EachOf(names) => write!(f, " of {}", names.join(", ")),
+            Self::Throttled => write!(f, " of partition:broker, or *"),
         }
     }
 }
@@ -83,8 +109,12 @@ pub struct Setting {
     /// The default as text; `None` where Kafka's default is null.
     pub default: Option<&'static str>,
     pub allowed: Allowed,
+    /// Whether it can be changed while the broker runs, for one broker or for all (KIP-226). A topic's keys always can.
+    pub dynamic: bool,
     pub effect: Effect,
     pub doc: &'static str,
+    /// Its name and a factor of 1: what gives it its value, where no coarser key does.
+    pub(super) alone: (&'static str, i64),
 }
 
 /// A value that a key does not take: says key, value, what is allowed and an example.
@@ -99,12 +129,17 @@ pub struct InvalidValue {
 }
 
 impl Setting {
-    /// Checks a text against type and allowed values.
+    /// Checks a text of `server.properties` against type and allowed values.
     ///
     /// # Errors
     /// [`InvalidValue`] with the key, the value, what is allowed and the default as an example.
     pub fn check(&self, value: &str) -> Result<(), InvalidValue> {
         if self.accepts(value.trim()) { Ok(()) } else { Err(self.refuse(value)) }
+    }
+
+    /// What it takes, in words.
+    pub fn takes(&self) -> String {
+        format!("{}{}", self.kind.noun(), self.allowed)
     }
 
     /// The error for a value this key does not take.
@@ -113,37 +148,107 @@ impl Setting {
             Some(default) if !default.is_empty() => format!(" (for example {}={default})", self.name),
             _ => String::new(),
         };
-        InvalidValue {
-            key: self.name.to_owned(),
-            value: value.to_owned(),
-            expected: format!("{}{}", self.kind.noun(), self.allowed),
-            example,
-        }
+        InvalidValue { key: self.name.to_owned(), value: value.to_owned(), expected: self.takes(), example }
     }
 
     fn accepts(&self, value: &str) -> bool {
-        let in_range = |number: i64| match self.allowed {
-            Allowed::AtLeast(min) => number >= min,
-            Allowed::Between(min, max) => (min..=max).contains(&number),
-            _ => true,
+        self.refusal(value).is_none()
+    }
+
+    /// Why Kafka refuses a value, in its words (`ConfigDef`); `None` when it takes it.
+    pub fn refusal(&self, value: &str) -> Option<String> {
+        let value = value.trim();
+        let why = match self.kind {
+            Kind::Boolean => match boolean(value) {
+                Some(_) => None,
+                None => Some("Expected value to be either true or false".to_owned()),
+            },
+            Kind::Short => self.refusal_of_number(value.parse::<i16>().ok().map(i64::from)),
+            Kind::Int => self.refusal_of_number(value.parse::<i32>().ok().map(i64::from)),
+            Kind::Long => self.refusal_of_number(value.parse::<i64>().ok()),
+            Kind::Double => match value.parse::<f64>() {
+                Ok(number) if self.allowed != Allowed::Ratio => number.is_nan().then(|| self.not_a_number()),
+                Ok(number) if number > 1.0 => Some("Value must be no more than 1".to_owned()),
+                Ok(number) if number < 0.0 => Some("Value must be at least 0".to_owned()),
+                Ok(_) => None,
+                Err(_) => Some(self.not_a_number()),
+            },
+            Kind::String | Kind::Class => match self.allowed {
+                Allowed::OneOf(names) if !names.contains(&value) => Some(one_of(names)),
+                _ => None,
+            },
+            Kind::List => return self.refusal_of_list(value),
         };
-        match self.kind {
-            Kind::Boolean => boolean(value).is_some(),
-            Kind::Int => value.parse::<i32>().is_ok_and(|n| in_range(i64::from(n))),
-            Kind::Long => value.parse::<i64>().is_ok_and(in_range),
-            Kind::Double => value
-                .parse::<f64>()
-                .is_ok_and(|n| n.is_finite() && (self.allowed != Allowed::Ratio || (0.0..=1.0).contains(&n))),
-            Kind::String => match self.allowed {
-                Allowed::OneOf(names) => names.contains(&value),
-                _ => true,
-            },
-            Kind::List => match self.allowed {
-                Allowed::EachOf(names) => !value.is_empty() && list(value).all(|item| names.contains(&item)),
-                _ => true,
-            },
+        why.map(|why| format!("Invalid value {} for configuration {}: {why}", self.shown(value), self.name))
+    }
+
+    fn refusal_of_number(&self, number: Option<i64>) -> Option<String> {
+        let Some(number) = number else { return Some(self.not_a_number()) };
+        match self.allowed {
+            Allowed::AtLeast(min) | Allowed::Between(min, _) if number < min => {
+                Some(format!("Value must be at least {min}"))
+            }
+            Allowed::Between(_, max) if number > max => Some(format!("Value must be no more than {max}")),
+            Allowed::BetweenOr(min, max, other) if number != other && !(min..=max).contains(&number) => {
+                Some(format!("Value must be between {min} and {max} or equal to {other}"))
+            }
+            _ => None,
         }
     }
+
+    fn refusal_of_list(&self, value: &str) -> Option<String> {
+        if value.is_empty() {
+            return None;
+        }
+        let mut items = value.split(',').map(str::trim);
+        match self.allowed {
+            Allowed::EachOf(_) if items.clone().any(str::is_empty) => {
+                Some(format!("Configuration '{}' values must not be empty.", self.name))
+            }
+            Allowed::EachOf(names) => items.find(|item| !names.contains(item)).map(|item| {
+                format!("Invalid value {item} for configuration {}: {}", self.name, one_of(names))
+            }),
+            Allowed::Throttled if value != "*" && !items.clone().all(is_partition_and_broker) => {
+                let (name, items) = (self.name, items.collect::<Vec<_>>().join(", "));
+                Some(format!(
+                    "Invalid value [{items}] for configuration {name}: {name} must be the literal '*' or a list of \
+                     replicas in the following format: [partitionId]:[brokerId],[partitionId]:[brokerId],..."
+                ))
+            }
+            _ => None,
+        }
+    }
+
+    fn not_a_number(&self) -> String {
+        format!("Not a number of type {}", self.kind.name())
+    }
+
+    /// A value as it is shown: numbers as Kafka prints them, lists without blanks.
+    pub fn shown(&self, value: &str) -> String {
+        let value = value.trim();
+        match self.kind {
+            Kind::Boolean => boolean(value).map_or_else(|| value.to_owned(), |flag| flag.to_string()),
+            Kind::Short | Kind::Int | Kind::Long => {
+                value.parse::<i64>().map_or_else(|_| value.to_owned(), |number| number.to_string())
+            }
+            // What was written with an exponent stays so.
+            Kind::Double => match value.parse::<f64>() {
+                Ok(number) if !value.contains(['e', 'E']) => format!("{number:?}"),
+                _ => value.to_owned(),
+            },
+            Kind::List => value.split(',').map(str::trim).collect::<Vec<_>>().join(","),
+            Kind::String | Kind::Class => value.to_owned(),
+        }
+    }
+}
+
+fn one_of(names: &[&str]) -> String {
+    format!("String must be one of: {}", names.join(", "))
+}
+
+fn is_partition_and_broker(item: &str) -> bool {
+    let digits = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    item.split_once(':').is_some_and(|(partition, broker)| digits(partition) && digits(broker))
 }
 
 /// Kafka's booleans: `true` and `false` in any case.

@@ -1,5 +1,7 @@
 //! What a configuration accepts, refuses and says.
 
+use corelog_logic::controller::MetadataImage;
+
 use super::*;
 
 fn build(overrides: &[&str]) -> Result<BrokerConfig, ConfigError> {
@@ -13,7 +15,7 @@ fn refusal(overrides: &[&str]) -> String {
 
 #[test]
 fn every_default_is_a_value_its_own_key_accepts() {
-    for setting in BROKER_SETTINGS.iter().chain(TOPIC_SETTINGS.iter().map(|topic| &topic.setting)) {
+    for setting in broker_settings().chain(TOPIC_SETTINGS.iter().map(|topic| &topic.setting)) {
         if let Some(default) = setting.default {
             setting.check(default).unwrap_or_else(|error| panic!("{error}"));
         }
@@ -101,28 +103,61 @@ fn a_properties_file_is_read_and_overrides_win() {
     std::fs::remove_dir_all(&dir).unwrap();
 }
 
+fn as_of(given: &Given) -> TopicConfig {
+    TopicConfig::resolve(|_| None, &BrokerValues::new(&MetadataImage::default(), 1, given))
+}
+
 #[test]
 fn a_topics_value_comes_from_itself_then_the_broker_then_the_default() {
-    let given = load(None, &["log.roll.hours=2".to_owned()]).unwrap().given;
+    let image = MetadataImage::default();
+    let given = load(None, &["log.roll.hours=2".to_owned(), "log.roll.ms=9".to_owned()]).unwrap().given;
     let topic = topic_setting("segment.ms").unwrap();
-    let found = synonyms(topic, Some("77"), &given);
-    let seen: Vec<_> = found.iter().map(|one| (one.name, one.value.as_deref(), one.source)).collect();
+    let found = topic_synonyms(topic, Some("77"), &BrokerValues::new(&image, 1, &given));
+    let seen: Vec<_> =
+        found.iter().map(|one| (one.name.as_str(), one.value.as_deref(), one.source)).collect();
     assert_eq!(
         seen,
         [
             ("segment.ms", Some("77"), Source::Topic),
-            ("log.roll.hours", Some("7200000"), Source::StaticBroker),
-            ("log.roll.ms", Some("604800000"), Source::Default),
+            ("log.roll.ms", Some("9"), Source::StaticBroker),
+            ("log.roll.hours", Some("2"), Source::StaticBroker),
+            ("log.roll.hours", Some("168"), Source::Default),
         ]
     );
-    assert_eq!(TopicConfig::resolve(|_| None, &given).segment_ms, 7_200_000);
-    assert_eq!(TopicConfig::resolve(|_| None, &Given::default()).segment_ms, 604_800_000);
-    assert_eq!(TopicConfig::resolve(|_| None, &Given::default()).max_message_bytes, 1_048_588);
+    assert_eq!(as_of(&given).segment_ms, 9);
+    let hours = load(None, &["log.roll.hours=2".to_owned()]).unwrap().given;
+    assert_eq!(as_of(&hours).segment_ms, 7_200_000);
+    assert_eq!(as_of(&Given::default()).segment_ms, 604_800_000);
+    assert_eq!(as_of(&Given::default()).max_message_bytes, 1_048_588);
 }
 
 #[test]
-fn a_topics_key_is_checked() {
-    assert!(check_topic_config("segment.bytes", "1048576").is_ok());
-    assert!(check_topic_config("segment.bytes", "14").is_err());
-    assert!(check_topic_config("no.such.key", "1").is_err());
+fn every_key_is_listed_with_its_default_and_whether_it_does_anything() {
+    let all = listing("").unwrap();
+    for name in broker_settings().map(|one| one.name).chain(TOPIC_SETTINGS.iter().map(|one| one.setting.name))
+    {
+        assert!(all.lines().any(|line| line.starts_with(&format!("{name} = "))), "{name}");
+    }
+    assert!(all.lines().all(|line| line.chars().count() <= 140), "a line is too long to read");
+    assert!(listing("replica.fetch").unwrap().contains("NO EFFECT"));
+    assert!(!listing("corelog.flush").unwrap().contains("NO EFFECT"));
+    assert_eq!(listing("no such key"), None);
+}
+
+#[test]
+fn no_key_is_in_two_sections() {
+    let mut names: Vec<&str> = broker_settings().map(|one| one.name).collect();
+    names.sort_unstable();
+    let before = names.len();
+    names.dedup();
+    assert_eq!(names.len(), before);
+}
+
+#[test]
+fn values_are_shown_as_kafka_prints_them() {
+    let shown = |name: &str, value: &str| topic_setting(name).unwrap().setting.shown(value);
+    assert_eq!(shown("segment.ms", "  007 "), "7");
+    assert_eq!(shown("min.cleanable.dirty.ratio", "1"), "1.0");
+    assert_eq!(shown("preallocate", "TRUE"), "true");
+    assert_eq!(shown("cleanup.policy", "compact , delete"), "compact,delete");
 }

@@ -2,10 +2,9 @@
 //!
 //! Typed for the partitions (`TopicConfig`), and as texts with source and synonyms for DescribeConfigs.
 
-use super::broker_settings::broker_setting;
-use super::load::Given;
-use super::setting::{InvalidValue, list};
+use super::setting::list;
 use super::topic_settings::{TopicSetting, topic_setting};
+use super::values::{BrokerValues, Source, Synonym};
 
 /// The values that partitions act on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -20,98 +19,32 @@ pub struct TopicConfig {
     pub timestamp_after_max_ms: i64,
 }
 
-/// Where an effective value comes from, with Kafka's numbers (DescribeConfigsResponse.ConfigSource, KIP-226).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Source {
-    Topic,
-    StaticBroker,
-    Default,
+/// Every place that gives `topic` a value, nearest first; Kafka's `createTopicConfigEntry`.
+pub fn synonyms(topic: &TopicSetting, own: Option<&str>, broker: &BrokerValues<'_>) -> Vec<Synonym> {
+    let own = own.map(|value| Synonym {
+        name: topic.setting.name.to_owned(),
+        value: Some(topic.setting.shown(value)),
+        source: Source::Topic,
+    });
+    let inherited = topic.broker_name.map(|name| broker.synonyms(name)).unwrap_or_default();
+    own.into_iter().chain(inherited).collect()
 }
 
-impl Source {
-    /// Kafka's number for the source.
-    pub fn code(self) -> i8 {
-        match self {
-            Self::Topic => 1,
-            Self::StaticBroker => 4,
-            Self::Default => 5,
-        }
-    }
-}
-
-/// One place that gives a key a value, nearest first.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Synonym {
-    pub name: &'static str,
-    pub value: Option<String>,
-    pub source: Source,
-}
-
-/// Checks one of a topic's keys.
-///
-/// # Errors
-/// An unknown key, or a value it does not take.
-pub fn check(name: &str, value: &str) -> Result<(), InvalidValue> {
-    match topic_setting(name) {
-        Some(topic) => topic.setting.check(value),
-        None => Err(InvalidValue {
-            key: name.to_owned(),
-            value: value.to_owned(),
-            expected: "a topic configuration that exists; this name is unknown".to_owned(),
-            example: String::new(),
-        }),
-    }
-}
-
-/// Every place that gives `topic` a value, nearest first; the first one counts.
-pub fn synonyms(topic: &TopicSetting, own: Option<&str>, broker: &Given) -> Vec<Synonym> {
-    let mut found = Vec::new();
-    if let Some(value) = own {
-        found.push(Synonym {
-            name: topic.setting.name,
-            value: Some(value.to_owned()),
-            source: Source::Topic,
-        });
-    }
-    if let Some(name) = topic.broker_name {
-        if let Some(value) = broker.get(name) {
-            found.push(Synonym { name, value: Some(value.to_owned()), source: Source::StaticBroker });
-        }
-        // Kafka keeps coarser units as older names of the same value.
-        for (coarse, factor) in coarser_names(name) {
-            if let Some(value) = broker.get(coarse) {
-                let scaled = value.parse::<i64>().ok().map(|n| n.saturating_mul(*factor).to_string());
-                found.push(Synonym { name: coarse, value: scaled, source: Source::StaticBroker });
-            }
-        }
-        let default = broker_setting(name).and_then(|setting| setting.default).or(topic.setting.default);
-        found.push(Synonym { name, value: default.map(str::to_owned), source: Source::Default });
-    } else {
-        found.push(Synonym {
-            name: topic.setting.name,
-            value: topic.setting.default.map(str::to_owned),
-            source: Source::Default,
-        });
-    }
-    found
-}
-
-fn coarser_names(name: &str) -> &'static [(&'static str, i64)] {
-    match name {
-        "log.roll.ms" => &[("log.roll.hours", 3_600_000)],
-        "log.retention.ms" => &[("log.retention.minutes", 60_000), ("log.retention.hours", 3_600_000)],
-        _ => &[],
-    }
+/// The value that counts for a topic.
+pub fn effective(topic: &TopicSetting, own: Option<&str>, broker: &BrokerValues<'_>) -> String {
+    let value = match (own, topic.broker_name) {
+        (Some(value), _) => Some(value.to_owned()),
+        (None, Some(name)) => broker.effective(name),
+        (None, None) => None,
+    };
+    value.or(topic.setting.default.map(str::to_owned)).unwrap_or_default()
 }
 
 impl TopicConfig {
     /// Resolves a topic's values. `own` looks up what the topic itself was given.
-    pub fn resolve<'a>(own: impl Fn(&str) -> Option<&'a str>, broker: &Given) -> Self {
+    pub fn resolve<'a>(own: impl Fn(&str) -> Option<&'a str>, broker: &BrokerValues<'_>) -> Self {
         let text = |name: &'static str| -> String {
-            let first = topic_setting(name)
-                .and_then(|topic| synonyms(topic, own(name), broker).into_iter().next())
-                .and_then(|synonym| synonym.value);
-            first.unwrap_or_default()
+            topic_setting(name).map(|topic| effective(topic, own(name), broker)).unwrap_or_default()
         };
         // Checked when it was given; the defaults are checked by the tables' test.
         let number = |name: &'static str| text(name).trim().parse::<i64>().unwrap_or_default();
@@ -119,7 +52,7 @@ impl TopicConfig {
             max_message_bytes: number("max.message.bytes").max(0) as usize,
             segment_bytes: number("segment.bytes").max(0) as u64,
             segment_ms: number("segment.ms").max(0) as u64,
-            log_append_time: text("message.timestamp.type") == "LogAppendTime",
+            log_append_time: text("message.timestamp.type").trim() == "LogAppendTime",
             keys_required: list(&text("cleanup.policy")).any(|policy| policy == "compact"),
             timestamp_before_max_ms: number("message.timestamp.before.max.ms"),
             timestamp_after_max_ms: number("message.timestamp.after.max.ms"),

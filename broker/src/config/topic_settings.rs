@@ -2,7 +2,8 @@
 //!
 //! Kafka's LogConfig and TopicConfig. What a topic's values resolve to is in `topic_config.rs`.
 
-use super::setting::{Allowed, Effect, Kind, Setting};
+use super::key;
+use super::setting::Setting;
 
 /// A topic's key, and the broker's key that supplies its default.
 #[derive(Debug, Clone, Copy)]
@@ -11,294 +12,51 @@ pub struct TopicSetting {
     pub broker_name: Option<&'static str>,
 }
 
+/// A key that is the topic's alone.
+const fn alone(setting: Setting) -> TopicSetting {
+    TopicSetting { setting, broker_name: None }
+}
+
+/// A key that falls back to one of the broker's.
+const fn or_broker(broker_name: &'static str, setting: Setting) -> TopicSetting {
+    TopicSetting { setting, broker_name: Some(broker_name) }
+}
+
 /// Every key that a topic can be given.
 pub const TOPIC_SETTINGS: &[TopicSetting] = &[
-    TopicSetting {
-        setting: Setting {
-            name: "cleanup.policy",
-            kind: Kind::List,
-            default: Some("delete"),
-            allowed: Allowed::EachOf(&["delete", "compact"]),
-            effect: Effect::NotYet,
-            doc: "How old data is removed.",
-        },
-        broker_name: Some("log.cleanup.policy"),
-    },
-    TopicSetting {
-        setting: Setting {
-            name: "compression.gzip.level",
-            kind: Kind::Int,
-            default: Some("-1"),
-            allowed: Allowed::Between(-1, 9),
-            effect: Effect::NotYet,
-            doc: "Level of gzip when the broker compresses.",
-        },
-        broker_name: None,
-    },
-    TopicSetting {
-        setting: Setting {
-            name: "compression.lz4.level",
-            kind: Kind::Int,
-            default: Some("9"),
-            allowed: Allowed::Between(1, 17),
-            effect: Effect::NotYet,
-            doc: "Level of lz4 when the broker compresses.",
-        },
-        broker_name: None,
-    },
-    TopicSetting {
-        setting: Setting {
-            name: "compression.type",
-            kind: Kind::String,
-            default: Some("producer"),
-            allowed: Allowed::OneOf(&["producer"]),
-            effect: Effect::NotYet,
-            doc: "Compression of stored batches. Only `producer` (as they came) so far.",
-        },
-        broker_name: Some("compression.type"),
-    },
-    TopicSetting {
-        setting: Setting {
-            name: "compression.zstd.level",
-            kind: Kind::Int,
-            default: Some("3"),
-            allowed: Allowed::Between(-131072, 22),
-            effect: Effect::NotYet,
-            doc: "Level of zstd when the broker compresses.",
-        },
-        broker_name: None,
-    },
-    TopicSetting {
-        setting: Setting {
-            name: "delete.retention.ms",
-            kind: Kind::Long,
-            default: Some("86400000"),
-            allowed: Allowed::AtLeast(0),
-            effect: Effect::NotYet,
-            doc: "How long tombstones of compacted topics stay, in milliseconds.",
-        },
-        broker_name: None,
-    },
-    TopicSetting {
-        setting: Setting {
-            name: "file.delete.delay.ms",
-            kind: Kind::Long,
-            default: Some("60000"),
-            allowed: Allowed::AtLeast(0),
-            effect: Effect::NotYet,
-            doc: "How long a removed segment's file stays, in milliseconds.",
-        },
-        broker_name: Some("log.segment.delete.delay.ms"),
-    },
-    TopicSetting {
-        setting: Setting {
-            name: "flush.messages",
-            kind: Kind::Long,
-            default: Some("9223372036854775807"),
-            allowed: Allowed::AtLeast(1),
-            effect: Effect::NotYet,
-            doc: "Records between flushes. Corelog flushes before it acknowledges: see corelog.flush.",
-        },
-        broker_name: Some("log.flush.interval.messages"),
-    },
-    TopicSetting {
-        setting: Setting {
-            name: "flush.ms",
-            kind: Kind::Long,
-            default: Some("9223372036854775807"),
-            allowed: Allowed::AtLeast(0),
-            effect: Effect::NotYet,
-            doc: "Time between flushes. Corelog flushes before it acknowledges: see corelog.flush.",
-        },
-        broker_name: Some("log.flush.interval.ms"),
-    },
-    TopicSetting {
-        setting: Setting {
-            name: "index.interval.bytes",
-            kind: Kind::Int,
-            default: Some("4096"),
-            allowed: Allowed::AtLeast(0),
-            effect: Effect::NotYet,
-            doc: "Distance of index entries. Corelog indexes every 64 KiB, with a checksum.",
-        },
-        broker_name: Some("log.index.interval.bytes"),
-    },
-    TopicSetting {
-        setting: Setting {
-            name: "max.compaction.lag.ms",
-            kind: Kind::Long,
-            default: Some("9223372036854775807"),
-            allowed: Allowed::AtLeast(1),
-            effect: Effect::NotYet,
-            doc: "Longest time a record may stay uncompacted, in milliseconds.",
-        },
-        broker_name: None,
-    },
-    TopicSetting {
-        setting: Setting {
-            name: "max.message.bytes",
-            kind: Kind::Int,
-            default: Some("1048588"),
-            allowed: Allowed::AtLeast(0),
-            effect: Effect::Acts,
-            doc: "Largest record batch accepted, in bytes.",
-        },
-        broker_name: Some("message.max.bytes"),
-    },
-    TopicSetting {
-        setting: Setting {
-            name: "message.timestamp.after.max.ms",
-            kind: Kind::Long,
-            default: Some("3600000"),
-            allowed: Allowed::AtLeast(0),
-            effect: Effect::Acts,
-            doc: "How far a record's timestamp may lie in the future, in milliseconds.",
-        },
-        broker_name: Some("log.message.timestamp.after.max.ms"),
-    },
-    TopicSetting {
-        setting: Setting {
-            name: "message.timestamp.before.max.ms",
-            kind: Kind::Long,
-            default: Some("9223372036854775807"),
-            allowed: Allowed::AtLeast(0),
-            effect: Effect::Acts,
-            doc: "How far a record's timestamp may lie in the past, in milliseconds.",
-        },
-        broker_name: Some("log.message.timestamp.before.max.ms"),
-    },
-    TopicSetting {
-        setting: Setting {
-            name: "message.timestamp.type",
-            kind: Kind::String,
-            default: Some("CreateTime"),
-            allowed: Allowed::OneOf(&["CreateTime", "LogAppendTime"]),
-            effect: Effect::Acts,
-            doc: "Whether records keep their producers' timestamps or get the time of the append.",
-        },
-        broker_name: Some("log.message.timestamp.type"),
-    },
-    TopicSetting {
-        setting: Setting {
-            name: "min.cleanable.dirty.ratio",
-            kind: Kind::Double,
-            default: Some("0.5"),
-            allowed: Allowed::Ratio,
-            effect: Effect::NotYet,
-            doc: "Share of uncompacted data at which a log is compacted.",
-        },
-        broker_name: None,
-    },
-    TopicSetting {
-        setting: Setting {
-            name: "min.compaction.lag.ms",
-            kind: Kind::Long,
-            default: Some("0"),
-            allowed: Allowed::AtLeast(0),
-            effect: Effect::NotYet,
-            doc: "Shortest time a record stays uncompacted, in milliseconds.",
-        },
-        broker_name: None,
-    },
-    TopicSetting {
-        setting: Setting {
-            name: "min.insync.replicas",
-            kind: Kind::Int,
-            default: Some("1"),
-            allowed: Allowed::AtLeast(1),
-            effect: Effect::NotYet,
-            doc: "In-sync replicas that acks=all waits for. One node has one.",
-        },
-        broker_name: Some("min.insync.replicas"),
-    },
-    TopicSetting {
-        setting: Setting {
-            name: "preallocate",
-            kind: Kind::Boolean,
-            default: Some("false"),
-            allowed: Allowed::Any,
-            effect: Effect::NotYet,
-            doc: "Whether segments are preallocated. Corelog reserves space in proportion.",
-        },
-        broker_name: Some("log.preallocate"),
-    },
-    TopicSetting {
-        setting: Setting {
-            name: "retention.bytes",
-            kind: Kind::Long,
-            default: Some("-1"),
-            allowed: Allowed::AtLeast(-1),
-            effect: Effect::NotYet,
-            doc: "How many bytes of a partition are kept.",
-        },
-        broker_name: Some("log.retention.bytes"),
-    },
-    TopicSetting {
-        setting: Setting {
-            name: "retention.ms",
-            kind: Kind::Long,
-            default: Some("604800000"),
-            allowed: Allowed::AtLeast(-1),
-            effect: Effect::NotYet,
-            doc: "How long records are kept, in milliseconds.",
-        },
-        broker_name: Some("log.retention.ms"),
-    },
-    TopicSetting {
-        setting: Setting {
-            name: "segment.bytes",
-            kind: Kind::Int,
-            default: Some("1073741824"),
-            allowed: Allowed::AtLeast(1048576),
-            effect: Effect::Acts,
-            doc: "Size at which a log's segment is closed and the next one begun, in bytes.",
-        },
-        broker_name: Some("log.segment.bytes"),
-    },
-    TopicSetting {
-        setting: Setting {
-            name: "segment.index.bytes",
-            kind: Kind::Int,
-            default: Some("10485760"),
-            allowed: Allowed::AtLeast(4),
-            effect: Effect::NotYet,
-            doc: "Size of an index file.",
-        },
-        broker_name: Some("log.index.size.max.bytes"),
-    },
-    TopicSetting {
-        setting: Setting {
-            name: "segment.jitter.ms",
-            kind: Kind::Long,
-            default: Some("0"),
-            allowed: Allowed::AtLeast(0),
-            effect: Effect::NotYet,
-            doc: "Random part of the age at which a segment is closed, in milliseconds.",
-        },
-        broker_name: None,
-    },
-    TopicSetting {
-        setting: Setting {
-            name: "segment.ms",
-            kind: Kind::Long,
-            default: Some("604800000"),
-            allowed: Allowed::AtLeast(1),
-            effect: Effect::Acts,
-            doc: "Age at which a segment is closed, in milliseconds.",
-        },
-        broker_name: Some("log.roll.ms"),
-    },
-    TopicSetting {
-        setting: Setting {
-            name: "unclean.leader.election.enable",
-            kind: Kind::Boolean,
-            default: Some("false"),
-            allowed: Allowed::Any,
-            effect: Effect::NotYet,
-            doc: "Whether a replica that is not in sync may lead.",
-        },
-        broker_name: Some("unclean.leader.election.enable"),
-    },
+    or_broker("log.cleanup.policy", key::list("cleanup.policy", Some("delete")).each_of(&["compact", "delete"]).not_yet("How old data is removed.")),
+    or_broker("compression.gzip.level", key::int("compression.gzip.level", Some("-1")).between_or(1, 9, -1).not_yet("Level of gzip when the broker compresses.")),
+    or_broker("compression.lz4.level", key::int("compression.lz4.level", Some("9")).between(1, 17).not_yet("Level of lz4 when the broker compresses.")),
+    or_broker("compression.type", key::string("compression.type", Some("producer")).one_of(&["producer"]).not_yet("Compression of stored batches. Only `producer` (as they came) so far.")),
+    or_broker("compression.zstd.level", key::int("compression.zstd.level", Some("3")).between(-131072, 22).not_yet("Level of zstd when the broker compresses.")),
+    or_broker("log.cleaner.delete.retention.ms", key::long("delete.retention.ms", Some("86400000")).at_least(0).not_yet("How long tombstones of compacted topics stay, in milliseconds.")),
+    or_broker("log.segment.delete.delay.ms", key::long("file.delete.delay.ms", Some("60000")).at_least(0).not_yet("How long a removed segment's file stays, in milliseconds.")),
+    or_broker("log.flush.interval.messages", key::long("flush.messages", Some("9223372036854775807")).at_least(1).not_yet("Records between flushes. Corelog flushes before it acknowledges: see corelog.flush.")),
+    or_broker("log.flush.interval.ms", key::long("flush.ms", Some("9223372036854775807")).at_least(0).not_yet("Time between flushes. Corelog flushes before it acknowledges: see corelog.flush.")),
+    alone(key::list("follower.replication.throttled.replicas", Some("")).throttled().not_yet("Replicas whose followers are slowed down: partition:broker, comma-separated, or *. One node has nothing to replicate.")),
+    or_broker("log.index.interval.bytes", key::int("index.interval.bytes", Some("4096")).at_least(0).not_yet("Distance of index entries. Corelog indexes every 64 KiB, with a checksum.")),
+    alone(key::list("leader.replication.throttled.replicas", Some("")).throttled().not_yet("Replicas whose leaders are slowed down: partition:broker, comma-separated, or *. One node has nothing to replicate.")),
+    or_broker("log.local.retention.bytes", key::long("local.retention.bytes", Some("-2")).at_least(-2).not_yet("How many bytes that were moved to remote storage are kept here. There is no remote storage.")),
+    or_broker("log.local.retention.ms", key::long("local.retention.ms", Some("-2")).at_least(-2).not_yet("How long records that were moved to remote storage are kept here. There is no remote storage.")),
+    or_broker("log.cleaner.max.compaction.lag.ms", key::long("max.compaction.lag.ms", Some("9223372036854775807")).at_least(1).not_yet("Longest time a record may stay uncompacted, in milliseconds.")),
+    or_broker("message.max.bytes", key::int("max.message.bytes", Some("1048588")).at_least(0).acts("Largest record batch accepted, in bytes.")),
+    or_broker("log.message.timestamp.after.max.ms", key::long("message.timestamp.after.max.ms", Some("3600000")).at_least(0).acts("How far a record's timestamp may lie in the future, in milliseconds.")),
+    or_broker("log.message.timestamp.before.max.ms", key::long("message.timestamp.before.max.ms", Some("9223372036854775807")).at_least(0).acts("How far a record's timestamp may lie in the past, in milliseconds.")),
+    or_broker("log.message.timestamp.type", key::string("message.timestamp.type", Some("CreateTime")).one_of(&["CreateTime", "LogAppendTime"]).acts("Whether records keep their producers' timestamps or get the time of the append.")),
+    or_broker("log.cleaner.min.cleanable.ratio", key::double("min.cleanable.dirty.ratio", Some("0.5")).ratio().not_yet("Share of uncompacted data at which a log is compacted.")),
+    or_broker("log.cleaner.min.compaction.lag.ms", key::long("min.compaction.lag.ms", Some("0")).at_least(0).not_yet("Shortest time a record stays uncompacted, in milliseconds.")),
+    or_broker("min.insync.replicas", key::int("min.insync.replicas", Some("1")).at_least(1).not_yet("In-sync replicas that acks=all waits for. One node has one.")),
+    or_broker("log.preallocate", key::boolean("preallocate", Some("false")).not_yet("Whether segments are preallocated. Corelog reserves space in proportion.")),
+    alone(key::boolean("remote.log.copy.disable", Some("false")).not_yet("Whether nothing more is moved to remote storage. There is no remote storage.")),
+    alone(key::boolean("remote.log.delete.on.disable", Some("false")).not_yet("Whether what is in remote storage goes when it is turned off. There is no remote storage.")),
+    alone(key::boolean("remote.storage.enable", Some("false")).not_yet("Whether old segments are moved to remote storage. There is none, so only false is taken.")),
+    or_broker("log.retention.bytes", key::long("retention.bytes", Some("-1")).at_least(-1).not_yet("How many bytes of a partition are kept.")),
+    or_broker("log.retention.ms", key::long("retention.ms", Some("604800000")).at_least(-1).not_yet("How long records are kept, in milliseconds.")),
+    or_broker("log.segment.bytes", key::int("segment.bytes", Some("1073741824")).at_least(1048576).acts("Size at which a log's segment is closed and the next one begun, in bytes.")),
+    or_broker("log.index.size.max.bytes", key::int("segment.index.bytes", Some("10485760")).at_least(4).not_yet("Size of an index file.")),
+    or_broker("log.roll.jitter.ms", key::long("segment.jitter.ms", Some("0")).at_least(0).not_yet("Random part of the age at which a segment is closed, in milliseconds.")),
+    or_broker("log.roll.ms", key::long("segment.ms", Some("604800000")).at_least(1).acts("Age at which a segment is closed, in milliseconds.")),
+    or_broker("unclean.leader.election.enable", key::boolean("unclean.leader.election.enable", Some("false")).not_yet("Whether a replica that is not in sync may lead.")),
 ];
 
 /// Looks a key up by its exact name.

@@ -55,6 +55,18 @@ pub struct Control {
     places: Arc<Semaphore>,
     published: Arc<Published>,
     failed: watch::Receiver<Option<ControlError>>,
+    metrics: watch::Receiver<raft::Metrics>,
+}
+
+/// How far the metadata log is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct QuorumState {
+    /// The term this node leads in.
+    pub term: u64,
+    /// Entries that are committed and applied.
+    pub committed: u64,
+    /// Entries that are written.
+    pub written: u64,
 }
 
 /// The running thread. Dropping it leaves the thread to itself.
@@ -75,12 +87,7 @@ impl Control {
         let (failed_tx, failed) = watch::channel(None);
         let (stop, stopped) = oneshot::channel();
         let (started_tx, started) = std::sync::mpsc::sync_channel(1);
-        let control = Self {
-            calls,
-            places: Arc::new(Semaphore::new(CALLS_MAX)),
-            published: Arc::clone(&published),
-            failed,
-        };
+        let shared = Arc::clone(&published);
         let body = move || {
             let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
                 Ok(runtime) => runtime,
@@ -121,7 +128,7 @@ impl Control {
                     failed_tx,
                     options.snapshot_after_bytes,
                 );
-                let _ = started_tx.send(Ok(address));
+                let _ = started_tx.send(Ok((address, raft.metrics())));
                 tokio::select! {
                     () = proposer.run() => {}
                     _ = stopped => {}
@@ -137,7 +144,11 @@ impl Control {
             .spawn(body)
             .map_err(|e| ControlError::io("start the control thread of", "this process", e))?;
         match started.recv() {
-            Ok(Ok(admin_address)) => Ok((control, ControlThread { stop: Some(stop), thread, admin_address })),
+            Ok(Ok((admin_address, metrics))) => {
+                let places = Arc::new(Semaphore::new(CALLS_MAX));
+                let control = Self { calls, places, published: shared, failed, metrics };
+                Ok((control, ControlThread { stop: Some(stop), thread, admin_address }))
+            }
             Ok(Err(error)) => Err(error),
             Err(_) => Err(ControlError::Stopped),
         }
@@ -173,6 +184,18 @@ impl Control {
         let call = Call { command, on_every_core, answer, permit };
         self.calls.send(call).await.map_err(|_| ControlError::Stopped)?;
         answered.await.map_err(|_| ControlError::Stopped)?
+    }
+
+    /// How far the metadata log is.
+    pub fn quorum(&self) -> QuorumState {
+        let metrics = self.metrics.borrow();
+        // Entries are numbered from 0.
+        let after = |index: Option<u64>| index.map_or(0, |index| index + 1);
+        QuorumState {
+            term: metrics.current_term,
+            committed: after(metrics.last_applied.map(|applied| applied.index)),
+            written: after(metrics.last_log_index),
+        }
     }
 
     /// The newest committed image.

@@ -8,7 +8,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use corelog_logic::controller::{
-    Command, ConfigValidator, Context, Delta, MetadataImage, Record, Reply, decide,
+    Command, ConfigSchema, Context, Delta, MetadataImage, Record, Reply, decide,
 };
 use openraft::error::ClientWriteError;
 use openraft::raft::ClientWriteResult;
@@ -42,7 +42,7 @@ pub struct Policy {
     /// `default.replication.factor`.
     pub default_replication_factor: i16,
     /// Checks configurations.
-    pub configs: Box<dyn ConfigValidator + Send>,
+    pub configs: Box<dyn ConfigSchema + Send>,
 }
 
 /// A call that was decided and whose records are in flight.

@@ -5,22 +5,16 @@ use std::path::Path;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
-use corelog_logic::controller::{
-    CommandErrorKind, ConfigValidator, CreatedTopic, NewTopic, ResourceKind, TopicId, TopicRef,
-};
+use corelog_logic::controller::{CommandErrorKind, CreatedTopic, NewTopic, TopicId, TopicRef};
 use futures_lite::future::{block_on, poll_once, zip};
 
 use super::*;
-
-struct Anything;
-impl ConfigValidator for Anything {
-    fn validate(&self, _: ResourceKind, _: &str, _: &str) -> std::result::Result<(), String> {
-        Ok(())
-    }
-}
+use crate::config::{BrokerConfig, Given, Schema};
 
 fn options(dir: &Path) -> Options {
-    let policy = Policy { num_partitions: 1, default_replication_factor: 1, configs: Box::new(Anything) };
+    let config = BrokerConfig::build(Given::default()).unwrap();
+    let schema = Schema(Arc::new(config));
+    let policy = Policy { num_partitions: 1, default_replication_factor: 1, configs: Box::new(schema) };
     let dir = dir.join(METADATA_DIR);
     Options { dir, node_id: 1, policy, admin: None, snapshot_after_bytes: SNAPSHOT_AFTER_BYTES }
 }

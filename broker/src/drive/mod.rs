@@ -5,6 +5,7 @@
 
 mod fetch;
 mod group;
+mod inspect;
 mod interrupt;
 mod list_offsets;
 mod partition;
@@ -15,6 +16,7 @@ pub mod tasks;
 
 pub use fetch::{fetch, watch};
 pub use group::{GroupSettings, Groups, OFFSETS_TOPIC};
+pub use inspect::inspect;
 pub use interrupt::Interrupt;
 pub use list_offsets::list_offsets;
 pub use partition::{Partition, ProducerTenant};

@@ -22,7 +22,7 @@ use super::{Interrupt, Partition};
 pub struct Settings {
     /// How deep batches are validated.
     pub record_validation: RecordValidation,
-    /// How long an idle producer is remembered, in milliseconds.
+    /// How long an idle producer is remembered at first, in milliseconds.
     pub producer_id_expiration_ms: i64,
 }
 
@@ -32,6 +32,7 @@ type Hosted = Result<Rc<Partition>, StorageError>;
 /// A core's partitions by topic id and number.
 pub struct Partitions {
     settings: Settings,
+    producer_id_expiration_ms: Cell<i64>,
     by_topic: RefCell<HashMap<TopicId, HashMap<i32, Hosted>>>,
     version: Cell<u64>,
     interrupt: Interrupt,
@@ -44,6 +45,7 @@ impl Partitions {
     pub fn new(settings: Settings) -> Rc<Self> {
         Rc::new(Self {
             settings,
+            producer_id_expiration_ms: Cell::new(settings.producer_id_expiration_ms),
             by_topic: RefCell::default(),
             version: Cell::new(0),
             interrupt: Interrupt::default(),
@@ -107,10 +109,15 @@ impl Partitions {
         by_topic.values().flat_map(HashMap::values).filter_map(|hosted| hosted.clone().ok()).collect()
     }
 
+    /// Takes another `producer.id.expiration.ms` over.
+    pub fn set_producer_id_expiration(&self, expiration_ms: i64) {
+        self.producer_id_expiration_ms.set(expiration_ms);
+    }
+
     /// Forgets producers that have been idle for too long (`producer.id.expiration.ms`).
     pub fn expire_producers(&self) {
         for partition in self.online() {
-            let expiration_ms = self.settings.producer_id_expiration_ms;
+            let expiration_ms = self.producer_id_expiration_ms.get();
             partition.producers().borrow_mut().state().expire(now_ms(), expiration_ms);
         }
     }

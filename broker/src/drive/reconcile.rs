@@ -89,6 +89,11 @@ impl Reconciler {
         &self.partitions
     }
 
+    /// The log directories.
+    pub fn dirs(&self) -> &[PathBuf] {
+        &self.dirs
+    }
+
     /// Takes a version over: removes topics, then opens or updates what is assigned. Every partition of the version is
     /// there, online or offline, when this returns.
     pub async fn apply(&self, assigned: Vec<Assignment>, removed: &[TopicId], version: u64) {

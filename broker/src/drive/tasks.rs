@@ -4,10 +4,13 @@
 //! partitions. Answers come in the order of a task's partitions. Deliberately absent: the protocol's error numbers
 //! (`api/error_code.rs`) and how a task is done.
 
+use std::path::PathBuf;
+
 use bytes::{Bytes, BytesMut};
 use corelog_logic::controller::TopicId;
 use corelog_logic::group::{GroupErrorKind, Reply, Request};
-use corelog_logic::partition::producer_state::ProducerError;
+use corelog_logic::partition::epoch_end::EpochEnd;
+use corelog_logic::partition::producer_state::{ActiveProducer, ProducerError};
 use corelog_storage::StorageError;
 use corelog_storage::batch::BatchError;
 
@@ -229,3 +232,82 @@ pub struct GroupTask {
 
 /// The reply, or why this core does not coordinate the groups (yet, or any more).
 pub type GroupOutcome = Result<Reply, GroupErrorKind>;
+
+/// A question about partitions of one core that is not about their records.
+#[derive(Debug, Clone)]
+pub enum InspectTask {
+    /// Where leader epochs end (OffsetForLeaderEpoch).
+    Epochs {
+        /// What is asked of which partition.
+        queries: Vec<EpochQuery>,
+        /// As [`AppendTask::image_version`].
+        image_version: u64,
+    },
+    /// Which producers write (DescribeProducers).
+    Producers {
+        /// To which partitions.
+        partitions: Vec<PartitionId>,
+        /// As [`AppendTask::image_version`].
+        image_version: u64,
+    },
+    /// How large all logs of this core are (DescribeLogDirs).
+    Logs {
+        /// Tell the space of the directories too, which is the same for every core.
+        with_space: bool,
+    },
+}
+
+/// One leader epoch to look up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct EpochQuery {
+    /// Where.
+    pub partition: PartitionId,
+    /// The leader epoch that the client knows, -1 for any.
+    pub current_leader_epoch: i32,
+    /// The epoch whose end is asked for.
+    pub leader_epoch: i32,
+}
+
+/// The answer to an [`InspectTask`], variant by variant.
+#[derive(Debug)]
+pub enum Inspected {
+    /// For each query.
+    Epochs(Vec<Result<EpochEnd, PartitionError>>),
+    /// For each partition.
+    Producers(Vec<Result<Vec<ActiveProducer>, PartitionError>>),
+    /// All logs of the core.
+    Logs(LogSizes),
+}
+
+/// How large the logs of one core are.
+#[derive(Debug, Default)]
+pub struct LogSizes {
+    /// Its logs, in no order.
+    pub logs: Vec<LogSize>,
+    /// Directories that have failed.
+    pub failed_dirs: Vec<PathBuf>,
+    /// The directories' space, where it was asked for.
+    pub space: Vec<DirectorySpace>,
+}
+
+/// One log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LogSize {
+    /// The log directory it lies in.
+    pub dir: PathBuf,
+    /// Its topic's name.
+    pub topic: String,
+    /// Its partition's number.
+    pub partition: i32,
+    /// Bytes of its batches.
+    pub size_bytes: u64,
+}
+
+/// The file system of a log directory.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DirectorySpace {
+    /// The log directory.
+    pub dir: PathBuf,
+    /// Its file system's size in bytes, and how much of it this process may still use. `None` when the system does not say.
+    pub total_and_usable_bytes: Option<(u64, u64)>,
+}

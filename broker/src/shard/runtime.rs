@@ -38,10 +38,11 @@ pub struct Shard {
 }
 
 impl Shard {
-    /// A core that has opened its store and knows no metadata yet. `given` supplies topics' defaults.
+    /// A core that has opened its store and knows no metadata yet. `given` is what the broker was started with.
     pub fn new(
         endpoint: Endpoint,
         cores: u16,
+        node_id: i32,
         reconciler: Reconciler,
         groups: Rc<Groups>,
         given: Given,
@@ -49,7 +50,7 @@ impl Shard {
         metrics: Rc<CoreMetrics>,
     ) -> Rc<Self> {
         Rc::new(Self {
-            view: RefCell::new(View::new(endpoint.core(), cores)),
+            view: RefCell::new(View::new(endpoint.core(), cores, node_id)),
             endpoint,
             reconciler,
             groups,
@@ -74,6 +75,11 @@ impl Shard {
     /// The core that owns a partition, as far as this core knows.
     pub fn core_of(&self, partition: &PartitionId) -> Option<Core> {
         self.view.borrow().core_of(partition)
+    }
+
+    /// How many cores there are.
+    pub fn cores(&self) -> u16 {
+        self.view.borrow().cores()
     }
 
     /// This core's partitions and their store.
@@ -167,6 +173,9 @@ impl Shard {
                 let groups = self.groups.clone();
                 Box::pin(async move { Answer::Group(Box::new(groups.handle(*task).await)) })
             }
+            Query::Inspect(task) => {
+                Box::pin(async move { Answer::Inspected(drive::inspect(&self.reconciler, task).await) })
+            }
         }
     }
 
@@ -181,6 +190,9 @@ impl Shard {
         let before = self.image();
         let name = |topic_id| before.topic(topic_id).map(|topic| (*topic_id, topic.name.clone()));
         let removed: Vec<_> = change.removed.iter().filter_map(name).collect();
+        if let Some(expiration_ms) = change.producer_id_expiration_ms {
+            self.reconciler.partitions().set_producer_id_expiration(expiration_ms);
+        }
         self.reconciler.apply(change.assigned, &change.removed, version).await;
         self.groups.apply(published.image.clone(), &coordinated, &removed);
         self.view.borrow_mut().show(published.image);

@@ -10,7 +10,7 @@ use corelog_logic::controller::{ConfigResource, MetadataImage, ResourceKind, Top
 use super::Core;
 use super::message::Published;
 use super::placement::Placement;
-use crate::config::{Given, TopicConfig};
+use crate::config::{BrokerValues, Given, TopicConfig};
 use crate::drive::Assignment;
 use crate::drive::tasks::PartitionId;
 
@@ -18,6 +18,7 @@ use crate::drive::tasks::PartitionId;
 #[derive(Debug)]
 pub struct View {
     core: Core,
+    node_id: i32,
     image: Arc<MetadataImage>,
     placement: Placement,
 }
@@ -40,12 +41,14 @@ pub struct Change {
     pub assigned: Vec<Assignment>,
     /// Topics that are gone.
     pub removed: Vec<TopicId>,
+    /// How long an idle producer is remembered, in milliseconds (`producer.id.expiration.ms`).
+    pub producer_id_expiration_ms: Option<i64>,
 }
 
 impl View {
     /// The view of a core that knows nothing yet.
-    pub fn new(core: Core, cores: u16) -> Self {
-        Self { core, image: Arc::default(), placement: Placement::new(cores) }
+    pub fn new(core: Core, cores: u16, node_id: i32) -> Self {
+        Self { core, node_id, image: Arc::default(), placement: Placement::new(cores) }
     }
 
     /// The newest image.
@@ -58,16 +61,23 @@ impl View {
         self.placement.core_of(id.topic_id.0, id.partition)
     }
 
+    /// How many cores there are.
+    pub fn cores(&self) -> u16 {
+        self.placement.load().len() as u16
+    }
+
     /// Shows a version whose logs are open.
     pub fn show(&mut self, image: Arc<MetadataImage>) {
         self.image = image;
     }
 
     /// Places the partitions of the version after the shown one, and says what it means for this core. `given` supplies
-    /// topics' defaults. Versions are planned and shown in turn.
+    /// what the broker was started with. Versions are planned and shown in turn.
     pub fn plan(&mut self, published: &Published, given: &Given) -> Change {
         let Published { image, delta } = published;
-        let mut change = Change::default();
+        let broker = BrokerValues::new(image, self.node_id, given);
+        let expiration = broker.get("producer.id.expiration.ms").and_then(|text| text.trim().parse().ok());
+        let mut change = Change { producer_id_expiration_ms: expiration, ..Change::default() };
         if delta.whole {
             let gone: Vec<TopicImage> =
                 self.image.topics().filter(|topic| image.topic(&topic.id).is_none()).cloned().collect();
@@ -75,19 +85,22 @@ impl View {
                 self.remove(topic, &mut change);
             }
             for topic in image.topics() {
-                self.assign(topic, image, given, &mut change);
+                self.assign(topic, image, &broker, &mut change);
             }
         } else {
             for topic in delta.topics_removed.values() {
                 self.remove(topic, &mut change);
             }
+            // What all topics fall back to has changed: each of them is looked at.
+            let all = delta.configs_changed.iter().any(|resource| resource.kind == ResourceKind::Broker);
+            let every = image.topics().filter(|_| all);
             let reconfigured = delta.configs_changed.iter().filter_map(|resource| match resource.kind {
-                ResourceKind::Topic => image.topic_by_name(&resource.name),
+                ResourceKind::Topic if !all => image.topic_by_name(&resource.name),
                 _ => None,
             });
             let changed = delta.topics_changed.iter().filter_map(|topic_id| image.topic(topic_id));
-            for topic in changed.chain(reconfigured) {
-                self.assign(topic, image, given, &mut change);
+            for topic in changed.filter(|_| !all).chain(reconfigured).chain(every) {
+                self.assign(topic, image, &broker, &mut change);
             }
         }
         change
@@ -100,9 +113,15 @@ impl View {
         change.removed.push(topic.id);
     }
 
-    fn assign(&mut self, topic: &TopicImage, image: &MetadataImage, given: &Given, change: &mut Change) {
+    fn assign(
+        &mut self,
+        topic: &TopicImage,
+        image: &MetadataImage,
+        broker: &BrokerValues<'_>,
+        change: &mut Change,
+    ) {
         let resource = ConfigResource::topic(&*topic.name);
-        let config = TopicConfig::resolve(|name| image.config(&resource, name), given);
+        let config = TopicConfig::resolve(|name| image.config(&resource, name), broker);
         for (partition, state) in (0_i32..).zip(&topic.partitions) {
             if self.placement.place(topic.id.0, partition) == self.core {
                 change.assigned.push(Assignment {

@@ -4,6 +4,7 @@
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::future::poll_fn;
+use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::Poll;
@@ -11,18 +12,22 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use corelog::api::Kafka;
-use corelog::api::broker::{Broker, Controller, ControllerError, Cores, Local, ProducerIds, Submitted};
+use corelog::api::broker::{
+    Broker, Controller, ControllerError, Cores, Local, ProducerIds, Quorum, Submitted,
+};
 use corelog::api::service::{ConnectionInfo, Dispatched, Reply as WireReply, Service};
-use corelog::config::BrokerConfig;
+use corelog::config::{BrokerConfig, Given, Schema};
 use corelog::drive::tasks::*;
 use corelog::shard::Core;
 use corelog::shard::budget::{Budget, Share};
 use corelog::shard::mailbox::Gone;
 use corelog_logic::controller::{
-    Command, ConfigValidator, Context, Delta, FeatureLevelRecord, Listener, MetadataImage, Record,
-    RegisterBrokerRecord, Reply, ResourceKind, TopicId, decide,
+    Command, Context, Delta, FeatureLevelRecord, Listener, MetadataImage, Record, RegisterBrokerRecord,
+    Reply, TopicId, decide,
 };
 use corelog_logic::group::GroupCoordinator;
+use corelog_logic::partition::epoch_end::EpochsOfLog;
+use corelog_logic::partition::producer_state::ActiveProducer;
 use corelog_storage::batch::{
     ValidationLimits, assign_offsets, find_timestamp, max_timestamp_record, validate,
 };
@@ -48,6 +53,8 @@ pub(crate) struct World {
     pub(crate) messages: RefCell<Vec<(Core, &'static str, usize)>>,
     /// Group coordinators, by partition of `__consumer_offsets`.
     pub(crate) groups: RefCell<BTreeMap<PartitionId, GroupCoordinator>>,
+    /// Who writes, to whatever partition.
+    pub(crate) producers: RefCell<Vec<ActiveProducer>>,
     /// Whether sleepers wake.
     pub(crate) time_is_up: Cell<bool>,
     /// Whether cores answer.
@@ -176,6 +183,15 @@ impl Cores for FakeCores {
         self.0.told(core, "group", 1, outcome)
     }
 
+    fn inspect(&self, core: Core, task: InspectTask) -> Submitted<Inspected> {
+        let (count, answer) = inspected(&self.0, core, task);
+        self.0.told(core, "inspect", count, answer)
+    }
+
+    fn count(&self) -> u16 {
+        2
+    }
+
     fn sleep(&self, _: Duration) -> Local<()> {
         let world = Rc::clone(&self.0);
         Box::pin(poll_fn(move |_| if world.time_is_up.get() { Poll::Ready(()) } else { Poll::Pending }))
@@ -219,17 +235,53 @@ fn offset(world: &World, query: &OffsetQuery) -> Result<FoundOffset, PartitionEr
     })
 }
 
-struct FakeController(Rc<World>);
-
-struct AnyConfig;
-
-impl ConfigValidator for AnyConfig {
-    fn validate(&self, _: ResourceKind, name: &str, value: &str) -> Result<(), String> {
-        corelog::config::check_topic_config(name, value).map_err(|error| error.to_string())
+/// What a core of this world says: an epoch ends with its log, the producers are those of the world, every log is in one directory.
+fn inspected(world: &World, core: Core, task: InspectTask) -> (usize, Inspected) {
+    match task {
+        InspectTask::Epochs { queries, .. } => {
+            let end = |query: &EpochQuery| {
+                world.on(&query.partition, |log| {
+                    let epochs = EpochsOfLog {
+                        entries: &[(0, 0)],
+                        log_start_offset: 0,
+                        log_end_offset: log.next_offset,
+                        leader_epoch: 0,
+                    };
+                    Ok(epochs.end_of(query.leader_epoch))
+                })
+            };
+            (queries.len(), Inspected::Epochs(queries.iter().map(end).collect()))
+        }
+        InspectTask::Producers { partitions, .. } => {
+            let producers = |id: &PartitionId| world.on(id, |_| Ok(world.producers.borrow().clone()));
+            (partitions.len(), Inspected::Producers(partitions.iter().map(producers).collect()))
+        }
+        InspectTask::Logs { with_space } => {
+            let (image, dir) = (world.image.borrow(), PathBuf::from("corelog-data"));
+            let logs = image.topics().flat_map(|topic| {
+                let own = (0..topic.partitions.len() as i32).filter(|one| *one as u16 % 2 == core.0);
+                own.map(|partition| LogSize {
+                    dir: dir.clone(),
+                    topic: topic.name.to_string(),
+                    partition,
+                    size_bytes: 100 + partition as u64,
+                })
+            });
+            let logs: Vec<LogSize> = logs.collect();
+            let space = DirectorySpace { dir: dir.clone(), total_and_usable_bytes: Some((5_000, 3_000)) };
+            let space = if with_space { vec![space] } else { Vec::new() };
+            (logs.len(), Inspected::Logs(LogSizes { logs, failed_dirs: Vec::new(), space }))
+        }
     }
 }
 
+struct FakeController(Rc<World>);
+
 impl Controller for FakeController {
+    fn quorum(&self) -> Quorum {
+        Quorum { leader_epoch: 4, high_watermark: 9, log_end_offset: 10 }
+    }
+
     fn call(&self, command: Command) -> Local<Result<Reply, ControllerError>> {
         if self.0.controller_hangs.get() {
             return Box::pin(std::future::pending());
@@ -241,7 +293,7 @@ impl Controller for FakeController {
         let mut context = Context {
             num_partitions: 3,
             default_replication_factor: 1,
-            configs: &AnyConfig,
+            configs: &Schema(Arc::new(BrokerConfig::build(Given::default()).expect("defaults"))),
             random: &mut random,
         };
         let mut image = self.0.image.borrow_mut();
@@ -275,7 +327,7 @@ impl Bench {
 
     /// With settings from `server.properties`.
     pub(crate) fn with(settings: &[(&str, &str)]) -> Self {
-        let mut given = corelog::config::Given::default();
+        let mut given = Given::default();
         for (key, value) in settings {
             assert_eq!(given.set(key, value).expect("a value that is allowed"), None);
         }
@@ -288,7 +340,7 @@ impl Bench {
             rack: None,
         });
         let feature =
-            Record::FeatureLevel(FeatureLevelRecord { name: "metadata.version".into(), feature_level: 29 });
+            Record::FeatureLevel(FeatureLevelRecord { name: "metadata.version".into(), feature_level: 30 });
         for record in [broker, feature] {
             world.image.borrow_mut().replay(&record, &mut Delta::default()).expect("an empty image takes it");
         }

@@ -2,12 +2,15 @@
 
 #![allow(clippy::expect_used)]
 
+mod alter;
 mod codecs;
+mod consoles;
 mod consume;
 mod describe;
 mod fakes;
 mod group_fakes;
 mod groups;
+mod inspect;
 #[path = "../samples/mod.rs"]
 mod samples;
 mod topics;

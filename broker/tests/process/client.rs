@@ -94,7 +94,8 @@ impl Client {
         S::decode(&mut response, version).expect("a response")
     }
 
-    fn ask<S: Decodable>(&mut self, key: i16, version: i16, request: &impl Encodable) -> S {
+    /// Sends a request and takes its response.
+    pub(crate) fn ask<S: Decodable>(&mut self, key: i16, version: i16, request: &impl Encodable) -> S {
         self.send(key, version, request);
         self.receive(version)
     }

@@ -12,7 +12,9 @@ macro_rules! tagged {
     }};
 }
 
+mod admin;
 mod groups;
+mod partitions;
 
 use bytes::{Bytes, BytesMut};
 use kafka_protocol::messages::create_topics_request::{
@@ -160,7 +162,8 @@ fn one(samples: &mut Vec<Sample>, key: i16, version: i16, flexible: bool) {
             encode(samples, key, version, &DescribeClusterRequest::default());
             encode(samples, key, version, &tagged!(DescribeClusterRequest::default(), flexible));
         }
-        other => panic!("no sample request for API {other}: add one beside its shape"),
+        29..=31 | 33 | 37 | 44 | 48 | 50 | 57 | 74 => admin::one(samples, key, version, flexible),
+        _ => partitions::one(samples, key, version, flexible),
     }
 }
 

@@ -4,20 +4,30 @@
 //! Deliberately absent: committing, publishing, error codes of the protocol.
 
 mod assign;
+mod command;
+mod configs;
 mod decide;
+mod features;
 mod image;
+mod partitions;
 mod records;
 mod topic_name;
+mod topics;
 
 #[cfg(test)]
 mod tests;
 
-pub use decide::{
-    CONFIG_VALUE_BYTES_MAX, Command, CommandError, CommandErrorKind, ConfigChange, ConfigValidator, Context,
-    CreatedTopic, DeletedTopic, NewTopic, NewTopicConfig, PARTITIONS_MAX, PARTITIONS_PER_REQUEST_MAX,
-    PRODUCER_ID_BLOCK, Reply, TopicCreated, TopicRef, decide,
+pub use assign::{PARTITIONS_PER_REQUEST_MAX, check_assigned_replicas};
+pub use command::{
+    Command, CommandError, CommandErrorKind, ConfigChange, ConfigOperation, CreatedTopic, DeletedTopic,
+    FeatureUpdate, MorePartitions, NewTopic, NewTopicConfig, OperationKind, Reply, TopicCreated, TopicRef,
+    UpgradeType,
 };
+pub use configs::{CONFIG_VALUE_BYTES_MAX, CONFIGS_PER_RESOURCE_MAX};
+pub use decide::{ConfigSchema, Context, PRODUCER_ID_BLOCK, decide};
+pub use features::{FEATURES, Feature, initial_features};
 pub use image::{BrokerImage, Delta, MetadataImage, PartitionImage, ReplayError, TopicImage};
+pub use partitions::PARTITIONS_MAX;
 pub use records::{
     ConfigRecord, ConfigResource, FeatureLevelRecord, Listener, PartitionChangeRecord, PartitionRecord,
     ProducerIdsRecord, Record, RegisterBrokerRecord, RemoveTopicRecord, ResourceKind, TopicId, TopicRecord,

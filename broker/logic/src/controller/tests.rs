@@ -1,17 +1,45 @@
 //! What the controller decides, what its records mean, and that their encoding survives bad bytes.
 
+use std::collections::BTreeMap;
+
 use proptest::prelude::*;
 
 use super::*;
 
-struct OnlyRetention;
-impl ConfigValidator for OnlyRetention {
-    fn validate(&self, _: ResourceKind, name: &str, value: &str) -> Result<(), String> {
-        match (name, value.parse::<i64>()) {
-            ("retention.ms", Ok(_)) => Ok(()),
-            ("retention.ms", Err(_)) => Err(format!("Invalid value {value} for configuration retention.ms")),
-            _ => Err(format!("Unknown topic config name: {name}")),
+mod configs;
+mod features;
+mod partitions;
+
+/// Knows two keys of topics and takes any of brokers.
+struct TwoKeys;
+impl ConfigSchema for TwoKeys {
+    fn is_list(&self, _: ResourceKind, name: &str) -> bool {
+        name == "cleanup.policy"
+    }
+
+    fn default(&self, _: ResourceKind, name: &str) -> Option<String> {
+        (name == "cleanup.policy").then(|| "delete".to_owned())
+    }
+
+    fn validate(
+        &self,
+        resource: &ConfigResource,
+        configs: &BTreeMap<String, String>,
+    ) -> Result<(), CommandError> {
+        for (name, value) in configs.iter().filter(|_| resource.kind == ResourceKind::Topic) {
+            match (name.as_str(), value.parse::<i64>()) {
+                ("retention.ms", Ok(_)) | ("cleanup.policy", _) => {}
+                ("retention.ms", Err(_)) => {
+                    let why = format!("Invalid value {value} for configuration retention.ms");
+                    return Err(CommandErrorKind::InvalidConfig.because(why));
+                }
+                _ => {
+                    let why = format!("Unknown topic config name: {name}");
+                    return Err(CommandErrorKind::InvalidConfig.because(why));
+                }
+            }
         }
+        Ok(())
     }
 }
 
@@ -51,7 +79,7 @@ impl Controller {
         let mut context = Context {
             num_partitions: 3,
             default_replication_factor: 1,
-            configs: &OnlyRetention,
+            configs: &TwoKeys,
             random: &mut random,
         };
         let (records, reply) = decide(&self.image, &command, &mut context)?;
@@ -308,45 +336,6 @@ fn bumping_gives_every_led_partition_a_new_epoch_in_one_command() {
         controller.image.topic(&id).unwrap().partitions.iter().map(|p| p.leader_epoch).collect();
     assert_eq!(epochs, [1, 0, 1]);
     assert_eq!(controller.image.partition(&id, 0).unwrap().partition_epoch, 1);
-}
-
-#[test]
-fn configs_are_set_per_resource_all_or_nothing() {
-    let mut controller = Controller::with_broker(1);
-    controller.create_one(topic("t")).unwrap();
-    let change = |resource: ConfigResource, configs: &[(&str, Option<&str>)]| ConfigChange {
-        resource,
-        configs: configs.iter().map(|(n, v)| ((*n).to_owned(), v.map(str::to_owned))).collect(),
-    };
-    let good = ("retention.ms", Some("7"));
-    let set = |changes, validate_only| Command::SetConfigs { changes, validate_only };
-    let reply = controller.run(set(
-        vec![
-            change(ConfigResource::topic("t"), &[good, ("unknown", Some("1"))]),
-            change(ConfigResource::broker(1), &[good]),
-            change(ConfigResource::broker(5), &[good]),
-            change(ConfigResource::topic("none"), &[good]),
-        ],
-        false,
-    ));
-    let Ok(Reply::ConfigsSet(results)) = reply else { panic!("{reply:?}") };
-    let kinds: Vec<_> = results.iter().map(|(_, r)| r.as_ref().err().map(|e| e.kind)).collect();
-    assert_eq!(
-        kinds,
-        [
-            Some(CommandErrorKind::InvalidConfig),
-            None,
-            Some(CommandErrorKind::InvalidRequest),
-            Some(CommandErrorKind::UnknownTopicOrPartition)
-        ]
-    );
-    assert_eq!(controller.image.configs(&ConfigResource::topic("t")).count(), 0);
-    controller.run(set(vec![change(ConfigResource::topic("t"), &[good])], true)).unwrap();
-    assert_eq!(controller.image.configs(&ConfigResource::topic("t")).count(), 0);
-    controller.run(set(vec![change(ConfigResource::topic("t"), &[good])], false)).unwrap();
-    assert_eq!(controller.image.config(&ConfigResource::topic("t"), "retention.ms"), Some("7"));
-    controller.run(set(vec![change(ConfigResource::topic("t"), &[("retention.ms", None)])], false)).unwrap();
-    assert_eq!(controller.image.configs(&ConfigResource::topic("t")).count(), 0);
 }
 
 #[test]

@@ -2,4 +2,5 @@
 //!
 //! Deliberately absent: bytes on disk, offsets' assignment, replication.
 
+pub mod epoch_end;
 pub mod producer_state;

@@ -34,6 +34,8 @@ pub enum Wire {
     Array(&'static Wire),
     /// Fields, then (in flexible versions) tagged fields.
     Struct(&'static [Field]),
+    /// A byte: 1 before a structure, -1 for none.
+    Nullable(&'static [Field]),
 }
 
 /// One field and the versions that have it.
@@ -211,6 +213,11 @@ impl<F: FnMut(Mark)> Walker<F> {
                 }
             }
             Wire::Struct(fields) => self.fields(reader, fields, depth + 1)?,
+            Wire::Nullable(fields) => match reader.i8()? {
+                -1 => {}
+                1 => self.fields(reader, fields, depth + 1)?,
+                _ => return Err(reader.malformed("a structure is neither there (1) nor null (-1)")),
+            },
         }
         Ok(())
     }

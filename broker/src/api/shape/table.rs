@@ -2,7 +2,7 @@
 //!
 //! A field's order here is its order on the wire. What is not listed here cannot be served.
 
-use super::Wire::{Array, Bytes, Fixed, String, Struct};
+use super::Wire::{Array, Bytes, Fixed, Nullable, String, Struct};
 use super::{Field, Shape, field};
 
 const INT8: Field = field(Fixed(1));
@@ -256,6 +256,56 @@ pub const SHAPES: &[Shape] = &[
         fields: &[STRING, INT32, INT64.since(3), INT16.since(3)], // transactional id, timeout, producer id, epoch
     },
     Shape {
+        key: 23,
+        name: "OffsetForLeaderEpoch",
+        min: 2,
+        max: 4,
+        flexible: 4,
+        fields: &[
+            INT32.since(3), // replica id
+            // topic, partitions: number, current leader epoch, leader epoch
+            field(Array(&Struct(&[STRING, field(Array(&Struct(&[INT32, INT32, INT32])))]))),
+        ],
+    },
+    Shape {
+        key: 29,
+        name: "DescribeAcls",
+        min: 1,
+        max: 3,
+        flexible: 2,
+        fields: &[
+            INT8,   // resource type
+            STRING, // resource name
+            INT8,   // pattern type
+            STRING, // principal
+            STRING, // host
+            INT8,   // operation
+            INT8,   // permission
+        ],
+    },
+    Shape {
+        key: 30,
+        name: "CreateAcls",
+        min: 1,
+        max: 3,
+        flexible: 2,
+        fields: &[
+            // resource: type, name, pattern; principal, host, operation, permission
+            field(Array(&Struct(&[INT8, STRING, INT8, STRING, STRING, INT8, INT8]))),
+        ],
+    },
+    Shape {
+        key: 31,
+        name: "DeleteAcls",
+        min: 1,
+        max: 3,
+        flexible: 2,
+        fields: &[
+            // resource: type, name, pattern; principal, host, operation, permission
+            field(Array(&Struct(&[INT8, STRING, INT8, STRING, STRING, INT8, INT8]))),
+        ],
+    },
+    Shape {
         key: 32,
         name: "DescribeConfigs",
         min: 1,
@@ -277,11 +327,185 @@ pub const SHAPES: &[Shape] = &[
         fields: &[STRING, field(Array(&Struct(&[STRING, field(Array(&Fixed(4)))])))], // group id, topic, partitions
     },
     Shape {
+        key: 33,
+        name: "AlterConfigs",
+        min: 0,
+        max: 2,
+        flexible: 2,
+        fields: &[
+            // type, name, configurations: key, value
+            field(Array(&Struct(&[INT8, STRING, field(Array(&Struct(&[STRING, STRING])))]))),
+            BOOLEAN, // validate only
+        ],
+    },
+    Shape {
+        key: 35,
+        name: "DescribeLogDirs",
+        min: 1,
+        max: 4,
+        flexible: 2,
+        fields: &[
+            field(Array(&Struct(&[STRING, field(Array(&Fixed(4)))]))), // topics and partitions
+        ],
+    },
+    Shape {
+        key: 37,
+        name: "CreatePartitions",
+        min: 0,
+        max: 3,
+        flexible: 2,
+        fields: &[
+            field(Array(&Struct(&[
+                STRING,
+                INT32,                                             // partitions in all
+                field(Array(&Struct(&[field(Array(&Fixed(4)))]))), // assignments
+            ]))),
+            INT32,   // timeout
+            BOOLEAN, // validate only
+        ],
+    },
+    Shape {
+        key: 43,
+        name: "ElectLeaders",
+        min: 0,
+        max: 2,
+        flexible: 2,
+        fields: &[
+            INT8.since(1),                                             // election type
+            field(Array(&Struct(&[STRING, field(Array(&Fixed(4)))]))), // topics and partitions
+            INT32,                                                     // timeout
+        ],
+    },
+    Shape {
+        key: 44,
+        name: "IncrementalAlterConfigs",
+        min: 0,
+        max: 1,
+        flexible: 1,
+        fields: &[
+            // type, name, configurations: key, operation, value
+            field(Array(&Struct(&[INT8, STRING, field(Array(&Struct(&[STRING, INT8, STRING])))]))),
+            BOOLEAN, // validate only
+        ],
+    },
+    Shape {
+        key: 45,
+        name: "AlterPartitionReassignments",
+        min: 0,
+        max: 1,
+        flexible: 0,
+        fields: &[
+            INT32,            // timeout
+            BOOLEAN.since(1), // another replication factor
+            field(Array(&Struct(&[
+                STRING,
+                field(Array(&Struct(&[INT32, field(Array(&Fixed(4)))]))), // partition, replicas
+            ]))),
+        ],
+    },
+    Shape {
+        key: 46,
+        name: "ListPartitionReassignments",
+        min: 0,
+        max: 0,
+        flexible: 0,
+        fields: &[
+            INT32,                                                     // timeout
+            field(Array(&Struct(&[STRING, field(Array(&Fixed(4)))]))), // topics and partitions
+        ],
+    },
+    Shape {
+        key: 48,
+        name: "DescribeClientQuotas",
+        min: 0,
+        max: 1,
+        flexible: 1,
+        fields: &[
+            field(Array(&Struct(&[STRING, INT8, STRING]))), // entity type, kind of match, match
+            BOOLEAN,                                        // strict
+        ],
+    },
+    Shape {
+        key: 50,
+        name: "DescribeUserScramCredentials",
+        min: 0,
+        max: 0,
+        flexible: 0,
+        fields: &[
+            field(Array(&Struct(&[STRING]))), // users
+        ],
+    },
+    Shape {
+        key: 55,
+        name: "DescribeQuorum",
+        min: 0,
+        max: 2,
+        flexible: 0,
+        fields: &[
+            field(Array(&Struct(&[STRING, field(Array(&Struct(&[INT32])))]))), // topics and partitions
+        ],
+    },
+    Shape {
+        key: 57,
+        name: "UpdateFeatures",
+        min: 0,
+        max: 2,
+        flexible: 0,
+        fields: &[
+            INT32, // timeout
+            // name, level, downgrade, upgrade type
+            field(Array(&Struct(&[STRING, INT16, BOOLEAN.until(0), INT8.since(1)]))),
+            BOOLEAN.since(1), // validate only
+        ],
+    },
+    Shape {
         key: 60,
         name: "DescribeCluster",
         min: 0,
         max: 2,
         flexible: 0,
         fields: &[BOOLEAN, INT8.since(1), BOOLEAN.since(2)], // operations, endpoint type, fenced brokers
+    },
+    Shape {
+        key: 61,
+        name: "DescribeProducers",
+        min: 0,
+        max: 0,
+        flexible: 0,
+        fields: &[
+            field(Array(&Struct(&[STRING, field(Array(&Fixed(4)))]))), // topics and partitions
+        ],
+    },
+    Shape {
+        key: 64,
+        name: "UnregisterBroker",
+        min: 0,
+        max: 0,
+        flexible: 0,
+        fields: &[
+            INT32, // broker
+        ],
+    },
+    Shape {
+        key: 74,
+        name: "ListConfigResources",
+        min: 0,
+        max: 1,
+        flexible: 0,
+        fields: &[
+            field(Array(&Fixed(1))).since(1), // types
+        ],
+    },
+    Shape {
+        key: 75,
+        name: "DescribeTopicPartitions",
+        min: 0,
+        max: 0,
+        flexible: 0,
+        fields: &[
+            field(Array(&Struct(&[STRING]))),  // topics
+            INT32,                             // partitions in the reply
+            field(Nullable(&[STRING, INT32])), // cursor: topic, partition
+        ],
     },
 ];

@@ -59,6 +59,7 @@ openraft::declare_raft_types!(
 
 pub(super) type LogId = openraft::LogId<u64>;
 pub(super) type Raft = openraft::Raft<Types>;
+pub(super) type Metrics = openraft::RaftMetrics<u64, BasicNode>;
 type Vote = openraft::Vote<u64>;
 type Entry = openraft::Entry<Types>;
 type Membership = openraft::Membership<u64, BasicNode>;
@@ -115,7 +116,7 @@ pub(super) async fn start(dir: &Path, node_id: i32, published: Arc<Published>) -
     } else {
         raft.initialize(BTreeMap::from([(id, BasicNode::default())])).await.map_err(fatal)?;
     }
-    let leads = |m: &openraft::RaftMetrics<u64, BasicNode>| {
+    let leads = |m: &Metrics| {
         let applied = m.last_applied.map(|id| id.index);
         // The first entry of its own term commits all that came before.
         let current = m.last_applied.is_some_and(|id| id.leader_id.term == m.current_term);

@@ -100,6 +100,19 @@ struct Producer {
     last_seen_ms: i64,
 }
 
+/// A producer as DescribeProducers tells it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ActiveProducer {
+    /// Its id.
+    pub producer_id: i64,
+    /// Its epoch.
+    pub producer_epoch: i16,
+    /// Sequence of the last record it appended; -1 for none.
+    pub last_sequence: i32,
+    /// Largest timestamp of its last batch, in ms; -1 for none.
+    pub last_timestamp_ms: i64,
+}
+
 /// The producers of one partition.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ProducerState {
@@ -122,6 +135,22 @@ impl ProducerState {
     /// Whether none is.
     pub fn is_empty(&self) -> bool {
         self.producers.is_empty()
+    }
+
+    /// What is remembered of each producer, by id (DescribeProducers).
+    pub fn active(&self) -> Vec<ActiveProducer> {
+        let mut active: Vec<ActiveProducer> = self
+            .producers
+            .iter()
+            .map(|(producer_id, producer)| ActiveProducer {
+                producer_id: *producer_id,
+                producer_epoch: producer.epoch,
+                last_sequence: producer.last_sequence(),
+                last_timestamp_ms: producer.batches().last().map_or(-1, |batch| batch.max_timestamp),
+            })
+            .collect();
+        active.sort_unstable_by_key(|producer| producer.producer_id);
+        active
     }
 
     /// Decides about a batch that a client sent.

@@ -9,17 +9,13 @@ import java.util.Map;
 import java.util.Set;
 import java.util.concurrent.ExecutionException;
 import org.apache.kafka.clients.admin.Admin;
-import org.apache.kafka.clients.admin.Config;
-import org.apache.kafka.clients.admin.ConfigEntry;
 import org.apache.kafka.clients.admin.CreateTopicsOptions;
 import org.apache.kafka.clients.admin.CreateTopicsResult;
-import org.apache.kafka.clients.admin.DescribeConfigsOptions;
 import org.apache.kafka.clients.admin.NewTopic;
 import org.apache.kafka.clients.admin.TopicDescription;
 import org.apache.kafka.common.TopicCollection;
 import org.apache.kafka.common.TopicPartition;
 import org.apache.kafka.common.Uuid;
-import org.apache.kafka.common.config.ConfigResource;
 import org.apache.kafka.common.errors.InvalidConfigurationException;
 import org.apache.kafka.common.errors.InvalidPartitionsException;
 import org.apache.kafka.common.errors.InvalidReplicationFactorException;
@@ -28,7 +24,7 @@ import org.apache.kafka.common.errors.TopicExistsException;
 import org.apache.kafka.common.errors.UnknownTopicIdException;
 import org.apache.kafka.common.errors.UnknownTopicOrPartitionException;
 
-/** Topics and configurations through the admin client: what is created, described and deleted, and what is refused. */
+/** Topics through the admin client: what is created, described and deleted, and what is refused. Runs the other admin suites too. */
 final class AdminSuite {
     private final Connections connections;
     private final Suite suite = new Suite("admin");
@@ -46,7 +42,9 @@ final class AdminSuite {
             self.topics();
             self.refusals();
             self.deletion();
-            self.configs();
+            new AdminConfigs(connections, admin, self.suite).run();
+            new AdminPartitions(connections, admin, self.suite).run();
+            new AdminNode(connections, admin, self.suite).run();
             return self.suite.finish();
         }
     }
@@ -180,43 +178,11 @@ final class AdminSuite {
                 admin.deleteTopics(TopicCollection.ofTopicIds(List.of(Uuid.randomUuid()))).all().get()));
     }
 
-    private void configs() {
-        suite.check("a topic's configurations say where they come from", () -> {
-            String name = connections.topic("configured", 1, "retention.ms", "12345", "cleanup.policy", "compact");
-            Config config = configs(new ConfigResource(ConfigResource.Type.TOPIC, name));
-            equal("12345", config.get("retention.ms").value(), "retention.ms");
-            equal(ConfigEntry.ConfigSource.DYNAMIC_TOPIC_CONFIG, config.get("retention.ms").source(), "its source");
-            equal(ConfigEntry.ConfigType.LONG, config.get("retention.ms").type(), "its type");
-            equal("compact", config.get("cleanup.policy").value(), "cleanup.policy");
-            equal("1048588", config.get("max.message.bytes").value(), "max.message.bytes");
-            equal(ConfigEntry.ConfigSource.DEFAULT_CONFIG, config.get("max.message.bytes").source(), "its source");
-            that(config.get("max.message.bytes").isDefault(), "it is a default");
-            that(!config.get("retention.ms").synonyms().isEmpty(), "synonyms");
-            that(!config.get("retention.ms").documentation().isBlank(), "documentation");
-        });
-        suite.check("a broker's configurations are described", () -> {
-            int node = admin.describeCluster().controller().get().id();
-            Config config = configs(new ConfigResource(ConfigResource.Type.BROKER, Integer.toString(node)));
-            equal(Integer.toString(node), config.get("node.id").value(), "node.id");
-            that(config.get("node.id").isReadOnly(), "node.id is read only");
-            equal("1", config.get("num.partitions").value(), "num.partitions");
-            that(config.get("log.dirs").value() != null, "log.dirs");
-        });
-        suite.check("configurations of an unknown topic are refused", () ->
-            fails(UnknownTopicOrPartitionException.class, () ->
-                configs(new ConfigResource(ConfigResource.Type.TOPIC, Connections.fresh("absent")))));
-    }
-
     private void create(NewTopic topic) throws ExecutionException, InterruptedException {
         admin.createTopics(List.of(topic)).all().get();
     }
 
     private TopicDescription describe(String name) throws ExecutionException, InterruptedException {
         return admin.describeTopics(List.of(name)).allTopicNames().get().get(name);
-    }
-
-    private Config configs(ConfigResource resource) throws ExecutionException, InterruptedException {
-        DescribeConfigsOptions options = new DescribeConfigsOptions().includeSynonyms(true).includeDocumentation(true);
-        return admin.describeConfigs(List.of(resource), options).all().get().get(resource);
     }
 }
