@@ -9,6 +9,7 @@ use std::rc::Rc;
 use bytes::{Bytes, BytesMut};
 use corelog::net::{
     BoundListener, ConnectionInfo, Dispatched, NetSettings, Reply, Server, ServerParts, Service,
+    SocketBuffers,
 };
 use corelog::shard::balance::Balance;
 use corelog::shard::budget::{Budget, Charge};
@@ -48,7 +49,9 @@ fn echo(client: &mut TcpStream, body: &[u8]) {
 #[test]
 fn a_thousand_idle_connections_cost_little() {
     let granted = preflight().unwrap();
-    let listener = BoundListener::bind("PLAINTEXT", "127.0.0.1:0".parse().unwrap(), 1).unwrap();
+    let listener =
+        BoundListener::bind("PLAINTEXT", "127.0.0.1:0".parse().unwrap(), 1, SocketBuffers::default())
+            .unwrap();
     let address = listener.address;
     let shutdown = Shutdown::default();
     let stop = shutdown.clone();

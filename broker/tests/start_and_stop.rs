@@ -135,6 +135,7 @@ fn a_file_system_without_direct_io_is_refused_by_name() {
     let memory = tempfile::tempdir_in("/dev/shm").expect("a directory");
     let line = Start::in_dir(&memory.path().join("data")).refused();
     assert_names(&line, &[&memory.path().display().to_string(), "tmpfs", "no direct I/O", "log.dirs"]);
+    assert!(files(memory.path()).is_empty(), "nothing was begun");
 }
 
 #[test]
@@ -202,6 +203,46 @@ fn limits_that_are_too_low_are_refused_with_the_limit_and_the_way_out() {
     let line = limited(Start::in_dir(&dir), libc::RLIMIT_MEMLOCK, 65_536).refused();
     assert_names(&line, &["RLIMIT_MEMLOCK", "65536 bytes", "524288", "LimitMEMLOCK"]);
     assert!(!dir.exists(), "nothing was begun");
+}
+
+#[test]
+fn io_uring_switched_off_is_refused_with_the_way_out() {
+    let place = Place::new();
+    let dir = place.join("data");
+    let line = without_io_uring(Start::in_dir(&dir)).refused();
+    assert_names(
+        &line,
+        &["io_uring is not available", "Operation not permitted", "kernel.io_uring_disabled", "seccomp"],
+    );
+    assert!(!dir.exists(), "nothing was begun");
+}
+
+/// Refuses io_uring to the process as a container's default seccomp profile does.
+fn without_io_uring(mut start: Start) -> Start {
+    let step = |code: u32, jt: u8, jf: u8, k: u32| libc::sock_filter { code: code as u16, jt, jf, k };
+    let mut filter = [
+        // The number of the system call is the first field of what the filter sees.
+        step(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 0, 0, 0),
+        step(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, 0, 1, libc::SYS_io_uring_setup as u32),
+        step(libc::BPF_RET | libc::BPF_K, 0, 0, libc::SECCOMP_RET_ERRNO | libc::EPERM as u32),
+        step(libc::BPF_RET | libc::BPF_K, 0, 0, libc::SECCOMP_RET_ALLOW),
+    ];
+    let forbid = move || {
+        let program = libc::sock_fprog { len: filter.len() as u16, filter: filter.as_mut_ptr() };
+        // SAFETY: the kernel copies the program, which lives until the call returns.
+        #[allow(unsafe_code)]
+        let failed = unsafe {
+            libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0
+                || libc::prctl(libc::PR_SET_SECCOMP, libc::SECCOMP_MODE_FILTER, &program) != 0
+        };
+        if failed { Err(std::io::Error::last_os_error()) } else { Ok(()) }
+    };
+    // SAFETY: between fork and exec only system calls are made; nothing is allocated and no lock is taken.
+    #[allow(unsafe_code)]
+    unsafe {
+        start.command().pre_exec(forbid);
+    }
+    start
 }
 
 /// Sets both the soft and the hard limit of the process.

@@ -167,6 +167,7 @@ async fn open(
             ValidateRecords::Header => RecordValidation::Header,
         },
         producer_id_expiration_ms: config.producer_id_expiration_ms,
+        bugs: Default::default(),
     });
     Ok(Reconciler::new(store, partitions, tenants, dirs))
 }

@@ -16,6 +16,7 @@ use std::sync::{Arc, mpsc};
 use std::time::Instant;
 
 use corelog_logic::controller::{Command, Listener, Reply, TopicId, initial_features};
+use corelog_storage::io::glommio::check_direct_io;
 use corelog_storage::recovery::Recovered;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
@@ -24,7 +25,7 @@ use self::core::{CoreSeed, Node};
 use crate::cli::StartOptions;
 use crate::config::{self, BrokerConfig, Flush};
 use crate::control::{self, Control, ControlThread, Identity};
-use crate::net::BoundListener;
+use crate::net::{BoundListener, SocketBuffers};
 use crate::shard::balance::Balance;
 use crate::shard::executor::{self, CoreSettings};
 use crate::shard::mailbox::{self, Limits};
@@ -67,6 +68,8 @@ fn run(options: &StartOptions) -> anyhow::Result<()> {
     let config = Arc::new(load_config(options)?);
     let granted = preflight()?;
     let (cores, memory_bytes) = machine::size(&config, &granted)?;
+    // Before a directory is made ours that could never be used.
+    config.log_dirs.iter().try_for_each(|dir| check_direct_io(dir))?;
     let identity = control::open_log_dirs(&config.log_dirs, config.node_id_given.then_some(config.node_id))?;
     let listeners = bind(&config, cores)?;
     let addresses: Vec<SocketAddr> = listeners.iter().map(|listener| listener.address).collect();
@@ -186,6 +189,10 @@ fn load_config(options: &StartOptions) -> anyhow::Result<BrokerConfig> {
 }
 
 fn bind(config: &BrokerConfig, cores: u16) -> anyhow::Result<Vec<BoundListener>> {
+    let buffers = SocketBuffers {
+        send_bytes: config.socket_send_buffer_bytes,
+        receive_bytes: config.socket_receive_buffer_bytes,
+    };
     let mut bound = Vec::with_capacity(config.listeners.len());
     for listener in &config.listeners {
         let host = if listener.host.is_empty() { "0.0.0.0" } else { &listener.host };
@@ -197,7 +204,7 @@ fn bind(config: &BrokerConfig, cores: u16) -> anyhow::Result<Vec<BoundListener>>
                     )
                 },
             )?;
-        bound.push(BoundListener::bind(&listener.name, address, cores)?);
+        bound.push(BoundListener::bind(&listener.name, address, cores, buffers)?);
     }
     Ok(bound)
 }

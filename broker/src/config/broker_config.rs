@@ -42,6 +42,10 @@ pub struct BrokerConfig {
     pub auto_create_topics_enable: bool,
     pub delete_topic_enable: bool,
     pub socket_request_max_bytes: usize,
+    /// `None`: as large as the kernel sees fit.
+    pub socket_send_buffer_bytes: Option<usize>,
+    /// `None`: as large as the kernel sees fit.
+    pub socket_receive_buffer_bytes: Option<usize>,
     pub fetch_max_bytes: i32,
     /// `max.request.partition.size.limit`.
     pub request_partitions_max: i32,
@@ -153,6 +157,8 @@ impl BrokerConfig {
             auto_create_topics_enable: flag("auto.create.topics.enable"),
             delete_topic_enable: flag("delete.topic.enable"),
             socket_request_max_bytes: number(&given, "socket.request.max.bytes") as usize,
+            socket_send_buffer_bytes: usize::try_from(number(&given, "socket.send.buffer.bytes")).ok(),
+            socket_receive_buffer_bytes: usize::try_from(number(&given, "socket.receive.buffer.bytes")).ok(),
             fetch_max_bytes: number(&given, "fetch.max.bytes") as i32,
             request_partitions_max: number(&given, "max.request.partition.size.limit") as i32,
             producer_id_expiration_ms: number(&given, "producer.id.expiration.ms"),

@@ -20,7 +20,7 @@ pub use inspect::inspect;
 pub use interrupt::Interrupt;
 pub use list_offsets::list_offsets;
 pub use partition::{Partition, ProducerTenant};
-pub use partitions::{Partitions, Settings};
+pub use partitions::{Bugs, Partitions, Settings};
 pub use produce::produce;
 pub use reconcile::{Assignment, Reconciler, Tenants, log_identity};
 

@@ -24,6 +24,15 @@ pub struct Settings {
     pub record_validation: RecordValidation,
     /// How long an idle producer is remembered at first, in milliseconds.
     pub producer_id_expiration_ms: i64,
+    /// For tests only.
+    pub bugs: Bugs,
+}
+
+/// Rules that tests break on purpose, to see that they would notice.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Bugs {
+    /// Answer a repeated batch at once instead of when its original is durable.
+    pub answer_duplicates_early: bool,
 }
 
 /// A partition, or why its log could not be opened: it is offline then, and its neighbours are not.

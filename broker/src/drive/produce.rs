@@ -16,6 +16,9 @@ use super::partition::{now_ms, producer_batch};
 use super::tasks::{AppendBatch, AppendOutcome, AppendRefused, AppendTask, Appended, PartitionError};
 use super::{Partition, Partitions};
 
+#[cfg(test)]
+mod tests;
+
 /// Appends every batch and waits for the disk as the task asks. The batches are independent of each other.
 pub async fn produce(partitions: Rc<Partitions>, task: AppendTask) -> AppendOutcome {
     let AppendTask { batches, wait_durable, image_version } = task;
@@ -84,7 +87,8 @@ async fn append(
             let log_append_time_ms = max_timestamp;
             // The original may still be on its way to the disk: the repeated batch waits for it like the first one did.
             let appended = Appended { base_offset, log_append_time_ms, log_start_offset };
-            return Ok(Stored { appended, partition, next_offset: last_offset + 1 });
+            let early = partitions.settings().bugs.answer_duplicates_early;
+            return Ok(Stored { appended, partition, next_offset: if early { 0 } else { last_offset + 1 } });
         }
     }
     let placed = permit.append(records, backing_bytes, &header, partition.leader_epoch())?;

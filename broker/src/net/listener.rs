@@ -12,6 +12,18 @@ use socket2::{Domain, Protocol, Socket, Type};
 /// Connections that the kernel keeps for a core that has not accepted them yet.
 const BACKLOG: i32 = 1024;
 
+/// The kernel's buffers of a listener's connections, in bytes; `None` leaves them to the kernel, which lets them grow.
+///
+/// Small ones keep what is on its way to a client in the processor's cache, and bound what a slow reader costs the kernel.
+/// The kernel takes twice the number for its own accounting.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct SocketBuffers {
+    /// `socket.send.buffer.bytes`.
+    pub send_bytes: Option<usize>,
+    /// `socket.receive.buffer.bytes`.
+    pub receive_bytes: Option<usize>,
+}
+
 /// A listener could not be bound. The message names the address and the way out.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot listen on {address} (listener {name}): {reason}; {way_out}")]
@@ -37,7 +49,12 @@ impl BoundListener {
     ///
     /// # Errors
     /// [`BindError`] when another process listens there, or the address is not this machine's or not allowed.
-    pub fn bind(name: &str, address: SocketAddr, cores: u16) -> Result<Self, BindError> {
+    pub fn bind(
+        name: &str,
+        address: SocketAddr,
+        cores: u16,
+        buffers: SocketBuffers,
+    ) -> Result<Self, BindError> {
         let failed = |reason: io::Error| {
             let way_out = match reason.kind() {
                 io::ErrorKind::AddrInUse => "another process listens there: stop it, or change `listeners`",
@@ -49,10 +66,10 @@ impl BoundListener {
             };
             BindError { name: name.to_owned(), address, reason, way_out }
         };
-        Self::try_bind(name, address, cores).map_err(failed)
+        Self::try_bind(name, address, cores, buffers).map_err(failed)
     }
 
-    fn try_bind(name: &str, wanted: SocketAddr, cores: u16) -> io::Result<Self> {
+    fn try_bind(name: &str, wanted: SocketAddr, cores: u16, buffers: SocketBuffers) -> io::Result<Self> {
         // Without SO_REUSEPORT: refused when anybody listens there. SO_REUSEADDR, so that connections of a broker
         // that was here before and are winding down do not count. It holds the port until ours are bound.
         let probe = socket(wanted)?;
@@ -62,6 +79,14 @@ impl BoundListener {
             .map(|_| {
                 let socket = socket(address)?;
                 socket.set_reuse_port(true)?;
+                // Accepted sockets inherit them; the receive buffer must be set before the listening begins, or the
+                // window's scale is settled without it.
+                if let Some(bytes) = buffers.send_bytes {
+                    socket.set_send_buffer_size(bytes)?;
+                }
+                if let Some(bytes) = buffers.receive_bytes {
+                    socket.set_recv_buffer_size(bytes)?;
+                }
                 socket.bind(&address.into())?;
                 Ok(socket)
             })
@@ -133,7 +158,8 @@ mod tests {
 
     #[test]
     fn port_zero_is_resolved_once_for_all_cores() {
-        let listener = BoundListener::bind("PLAINTEXT", ANY.parse().unwrap(), 3).unwrap();
+        let listener =
+            BoundListener::bind("PLAINTEXT", ANY.parse().unwrap(), 3, SocketBuffers::default()).unwrap();
         assert_ne!(listener.address.port(), 0);
         for socket in &listener.sockets {
             assert_eq!(socket.local_addr().unwrap().as_socket().unwrap(), listener.address);
@@ -142,30 +168,46 @@ mod tests {
     }
 
     #[test]
+    fn accepted_sockets_have_the_listeners_buffers() {
+        let buffers = SocketBuffers { send_bytes: Some(50_000), receive_bytes: Some(60_000) };
+        let listener = BoundListener::bind("PLAINTEXT", ANY.parse().unwrap(), 1, buffers).unwrap();
+        let _client = std::net::TcpStream::connect(listener.address).unwrap();
+        let (accepted, _) = listener.sockets[0].accept().unwrap();
+        assert_eq!(accepted.send_buffer_size().unwrap(), 100_000, "the kernel doubles what it is told");
+        assert_eq!(accepted.recv_buffer_size().unwrap(), 120_000);
+    }
+
+    #[test]
     fn a_second_broker_on_the_same_port_is_refused_by_name() {
-        let first = BoundListener::bind("PLAINTEXT", ANY.parse().unwrap(), 2).unwrap();
-        let line = BoundListener::bind("PLAINTEXT", first.address, 2).unwrap_err().to_string();
+        let first =
+            BoundListener::bind("PLAINTEXT", ANY.parse().unwrap(), 2, SocketBuffers::default()).unwrap();
+        let line = BoundListener::bind("PLAINTEXT", first.address, 2, SocketBuffers::default())
+            .unwrap_err()
+            .to_string();
         assert!(line.contains(&first.address.to_string()) && line.contains("another process"), "{line}");
     }
 
     #[test]
     fn a_port_whose_last_connections_are_winding_down_is_free() {
-        let first = BoundListener::bind("PLAINTEXT", ANY.parse().unwrap(), 1).unwrap();
+        let first =
+            BoundListener::bind("PLAINTEXT", ANY.parse().unwrap(), 1, SocketBuffers::default()).unwrap();
         let client = std::net::TcpStream::connect(first.address).unwrap();
         let (accepted, _) = first.sockets[0].accept().unwrap();
         let address = first.address;
         drop(first);
         // The server closes first: its side lingers in FIN-WAIT and TIME-WAIT.
         drop(accepted);
-        BoundListener::bind("PLAINTEXT", address, 2).unwrap();
+        BoundListener::bind("PLAINTEXT", address, 2, SocketBuffers::default()).unwrap();
         drop(client);
-        BoundListener::bind("PLAINTEXT", address, 2).unwrap();
+        BoundListener::bind("PLAINTEXT", address, 2, SocketBuffers::default()).unwrap();
     }
 
     #[test]
     fn an_address_of_another_machine_is_refused() {
         let line =
-            BoundListener::bind("PLAINTEXT", "192.0.2.1:9092".parse().unwrap(), 1).unwrap_err().to_string();
+            BoundListener::bind("PLAINTEXT", "192.0.2.1:9092".parse().unwrap(), 1, SocketBuffers::default())
+                .unwrap_err()
+                .to_string();
         assert!(line.contains("192.0.2.1:9092") && line.contains("listeners"), "{line}");
     }
 }

@@ -12,6 +12,6 @@ pub mod server;
 pub mod settings;
 
 pub use crate::api::service::{Answer, ConnectionInfo, Dispatched, Reply, Service};
-pub use listener::{BindError, BoundListener, CoreListener};
+pub use listener::{BindError, BoundListener, CoreListener, SocketBuffers};
 pub use server::{HandOver, Server, ServerParts};
 pub use settings::{CloseReason, NetSettings, NetSnapshot};

@@ -34,10 +34,10 @@ pub(super) const NETWORK: &[Setting] = &[
         .acts("Largest request accepted, in bytes."),
     key::int("socket.send.buffer.bytes", Some("102400"))
         .at_least(-1)
-        .not_yet("Socket send buffer, in bytes. The system's default is used."),
+        .acts("Send buffer of each connection's socket, in bytes. -1 leaves it to the system."),
     key::int("socket.receive.buffer.bytes", Some("102400"))
         .at_least(-1)
-        .not_yet("Socket receive buffer, in bytes. The system's default is used."),
+        .acts("Receive buffer of each connection's socket, in bytes. -1 leaves it to the system."),
     key::int("socket.listen.backlog.size", Some("50"))
         .at_least(1)
         .not_yet("Connections that may wait to be accepted."),

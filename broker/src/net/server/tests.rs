@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::net::settings::IN_FLIGHT_REQUESTS_MAX;
-use crate::net::{Answer, BoundListener, Dispatched, Reply};
+use crate::net::{Answer, BoundListener, Dispatched, Reply, SocketBuffers};
 use crate::shard::budget::Charge;
 use crate::shard::executor::{self, CoreSettings, Cores};
 use crate::shard::mailbox::{self, Incoming, Refused};
@@ -127,7 +127,9 @@ impl Drop for Broker {
 impl Broker {
     fn start(cores: u16, memory_bytes_per_core: u64, settings: NetSettings) -> Self {
         let granted = preflight().unwrap();
-        let listener = BoundListener::bind("PLAINTEXT", "127.0.0.1:0".parse().unwrap(), cores).unwrap();
+        let listener =
+            BoundListener::bind("PLAINTEXT", "127.0.0.1:0".parse().unwrap(), cores, SocketBuffers::default())
+                .unwrap();
         let address = listener.address;
         let shutdown = Shutdown::default();
         let balance = Balance::new(cores);

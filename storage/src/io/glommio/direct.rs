@@ -37,6 +37,24 @@ fn no_direct_io(path: &Path, file_system: &str) -> Error {
     )
 }
 
+/// Refuses a log directory, which need not exist yet, on a file system without direct I/O. Leaves nothing behind.
+///
+/// # Errors
+/// `Unsupported`, with the directory and the way out. What else may be wrong with it is for whoever opens it to find.
+pub fn check_direct_io(dir: &Path) -> io::Result<()> {
+    let inside = dir.join("any");
+    let Some(existing) = dir.ancestors().find(|ancestor| ancestor.is_dir()) else { return Ok(()) };
+    if statfs(existing).is_ok_and(|found| found.filesystem_type() == TMPFS_MAGIC) {
+        return Err(no_direct_io(&inside, "(tmpfs)"));
+    }
+    let mut unnamed = OpenOptions::new();
+    unnamed.read(true).write(true).custom_flags(libc::O_TMPFILE | libc::O_DIRECT);
+    match unnamed.open(existing) {
+        Err(error) if error.raw_os_error() == Some(libc::EINVAL) => Err(no_direct_io(&inside, "")),
+        _ => Ok(()),
+    }
+}
+
 /// Opens or creates a file with O_DIRECT. Refuses file systems that have none, before anything is created there.
 pub(super) fn open(path: &Path, mode: OpenMode) -> io::Result<Opened> {
     if statfs(parent(path))?.filesystem_type() == TMPFS_MAGIC {

@@ -20,6 +20,7 @@ use std::time::{Duration, Instant};
 use glommio::{Latency, Shares, TaskQueueHandle};
 
 pub use buffer::GlommioBuf;
+pub use direct::check_direct_io;
 pub use file::GlommioFile;
 
 use crate::io::{Class, DirEntry, Io, OpenMode};
