@@ -28,6 +28,7 @@ use crate::shard::budget::{Budget, Share};
 use crate::shard::message::Port;
 use crate::shard::runtime::Shard;
 use crate::shard::shutdown::Shutdown;
+use crate::shard::view::View;
 use crate::shard::watchdog::Pulse;
 
 /// How often idle producers are forgotten.
@@ -96,10 +97,10 @@ impl CoreSeed {
         };
         let store = reconciler.store().clone();
         let partitions = reconciler.partitions().clone();
+        let view = View::new(port.core(), node.cores, node.node_id);
         let shard = Shard::new(
             port.open(),
-            node.cores,
-            node.node_id,
+            view,
             reconciler,
             Groups::new(group_settings(&node.config), partitions.clone()),
             node.config.given.clone(),

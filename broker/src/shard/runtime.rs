@@ -41,8 +41,7 @@ impl Shard {
     /// A core that has opened its store and knows no metadata yet. `given` is what the broker was started with.
     pub fn new(
         endpoint: Endpoint,
-        cores: u16,
-        node_id: i32,
+        view: View,
         reconciler: Reconciler,
         groups: Rc<Groups>,
         given: Given,
@@ -50,7 +49,7 @@ impl Shard {
         metrics: Rc<CoreMetrics>,
     ) -> Rc<Self> {
         Rc::new(Self {
-            view: RefCell::new(View::new(endpoint.core(), cores, node_id)),
+            view: RefCell::new(view),
             endpoint,
             reconciler,
             groups,

@@ -64,7 +64,11 @@ fn a_repeated_batch_is_answered_early(bugs: Bugs) -> bool {
         let mut repeated = Box::pin(produce(partitions.clone(), task(1)));
         let early = repeated.as_mut().now_or_never();
         let log = store.logs()[0].clone();
-        assert_eq!((log.log_end_offset(), log.visible_end_offset()), (2, 1), "appended once, and not durable");
+        assert_eq!(
+            (log.log_end_offset(), log.visible_end_offset()),
+            (2, 1),
+            "appended once, and not durable"
+        );
         let is_early = early.is_some();
         let repeated = match early {
             Some(outcome) => outcome,
