@@ -4,5 +4,6 @@
 
 pub mod controller;
 pub mod encoding;
+pub mod fetch_session;
 pub mod group;
 pub mod partition;

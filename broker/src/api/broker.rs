@@ -13,11 +13,12 @@ use std::time::Duration;
 use corelog_logic::controller::{Command, CommandError, MetadataImage, Reply, TopicImage};
 
 use super::error_code::{ErrorCode, Refusal};
+use super::fetch::FetchSessions;
 use super::service::ConnectionInfo;
 use crate::config::BrokerConfig;
 use crate::drive::tasks::{
     AppendOutcome, AppendTask, FetchOutcome, FetchTask, GroupOutcome, GroupTask, InspectTask, Inspected,
-    OffsetsOutcome, OffsetsTask, PartitionId, WatchTask,
+    OffsetsOutcome, OffsetsTask, PartitionId, WatchOutcome, WatchTask,
 };
 use crate::metrics::CoreMetrics;
 use crate::shard::Core;
@@ -42,7 +43,9 @@ pub trait Cores {
     /// Reads from partitions of one core.
     fn fetch(&self, core: Core, task: FetchTask) -> Submitted<FetchOutcome>;
     /// Waits for something to read on one core.
-    fn watch(&self, core: Core, task: WatchTask) -> Local<Result<(), Gone>>;
+    fn watch(&self, core: Core, task: WatchTask) -> Local<Result<WatchOutcome, Gone>>;
+    /// Tells another core that a fetch session of its own has ended. What is not told in time, eviction finds.
+    fn end_fetch_session(&self, core: Core, session_id: i32);
     /// Looks up offsets on one core.
     fn offsets(&self, core: Core, task: OffsetsTask) -> Submitted<OffsetsOutcome>;
     /// Asks groups on one core.
@@ -106,6 +109,8 @@ pub struct Broker {
     pub metrics: Rc<CoreMetrics>,
     /// What this core may hold in replies.
     pub replies: Pool,
+    /// This core's fetch sessions.
+    pub fetch_sessions: Rc<FetchSessions>,
     /// What is left of this core's block of producer ids.
     pub producer_ids: ProducerIds,
 }

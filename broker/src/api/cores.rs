@@ -11,7 +11,7 @@ use corelog_logic::controller::MetadataImage;
 use super::broker::{Cores, Local, Submitted};
 use crate::drive::tasks::{
     AppendOutcome, AppendTask, FetchOutcome, FetchTask, GroupOutcome, GroupTask, InspectTask, Inspected,
-    OffsetsOutcome, OffsetsTask, PartitionId, WatchTask,
+    OffsetsOutcome, OffsetsTask, PartitionId, WatchOutcome, WatchTask,
 };
 use crate::shard::Core;
 use crate::shard::mailbox::Gone;
@@ -65,12 +65,16 @@ impl Cores for NodeCores {
         })
     }
 
-    fn watch(&self, core: Core, task: WatchTask) -> Local<Result<(), Gone>> {
+    fn watch(&self, core: Core, task: WatchTask) -> Local<Result<WatchOutcome, Gone>> {
         let submitted = self.submit(core, Query::Watch(task), |answer| match answer {
-            Answer::Watched => Some(()),
+            Answer::Watched(outcome) => Some(outcome),
             _ => None,
         });
         Box::pin(async move { submitted.await?.await })
+    }
+
+    fn end_fetch_session(&self, core: Core, session_id: i32) {
+        self.0.end_fetch_session(core, session_id);
     }
 
     fn offsets(&self, core: Core, task: OffsetsTask) -> Submitted<OffsetsOutcome> {

@@ -17,6 +17,7 @@ use super::controller::ControlCalls;
 use crate::api::Kafka;
 use crate::api::broker::{Broker, ProducerIds};
 use crate::api::cores::NodeCores;
+use crate::api::fetch::FetchSessions;
 use crate::config::{BrokerConfig, Flush, ValidateRecords};
 use crate::control::Control;
 use crate::drive::{GroupSettings, Groups, Partitions, Reconciler, Settings, Store, Tenants};
@@ -201,6 +202,12 @@ fn group_settings(config: &BrokerConfig) -> GroupSettings {
 }
 
 fn serve_connections(node: &Arc<Node>, shard: &Rc<Shard>, budget: Budget) -> Server {
+    let slots = node.config.fetch_session_slots_max;
+    let fetch_sessions =
+        FetchSessions::new(shard.core(), node.cores, slots, budget.pool(Share::FetchSessions).clone());
+    let fetch_sessions = Rc::new(fetch_sessions);
+    let ending = fetch_sessions.clone();
+    shard.set_session_ended(move |id| ending.end(id));
     let broker = Rc::new(Broker {
         node_id: node.node_id,
         broker_epoch: node.broker_epoch,
@@ -210,6 +217,7 @@ fn serve_connections(node: &Arc<Node>, shard: &Rc<Shard>, budget: Budget) -> Ser
         controller: Rc::new(ControlCalls(node.control.clone())),
         metrics: shard.metrics().clone(),
         replies: budget.pool(Share::Replies).clone(),
+        fetch_sessions,
         producer_ids: ProducerIds::default(),
     });
     let handing_over = shard.clone();

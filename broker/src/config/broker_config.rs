@@ -49,6 +49,8 @@ pub struct BrokerConfig {
     pub fetch_max_bytes: i32,
     /// `max.request.partition.size.limit`.
     pub request_partitions_max: i32,
+    /// Fetch sessions of the whole node.
+    pub fetch_session_slots_max: usize,
     pub producer_id_expiration_ms: i64,
     /// 0: all that the process may use.
     pub cores: usize,
@@ -161,6 +163,7 @@ impl BrokerConfig {
             socket_receive_buffer_bytes: usize::try_from(number(&given, "socket.receive.buffer.bytes")).ok(),
             fetch_max_bytes: number(&given, "fetch.max.bytes") as i32,
             request_partitions_max: number(&given, "max.request.partition.size.limit") as i32,
+            fetch_session_slots_max: number(&given, "max.incremental.fetch.session.cache.slots") as usize,
             producer_id_expiration_ms: number(&given, "producer.id.expiration.ms"),
             cores: number(&given, "corelog.cores") as usize,
             memory_bytes,

@@ -170,6 +170,9 @@ pub struct WatchTask {
     pub wait_ms_max: u32,
 }
 
+/// The ranges of a [`WatchTask`] that are worth reading now, by their place in it: they hold something, or cannot be read as asked.
+pub type WatchOutcome = Vec<u32>;
+
 /// Look up offsets in several partitions of one core.
 #[derive(Debug, Clone)]
 pub struct OffsetsTask {

@@ -38,20 +38,29 @@ pub enum Share {
     ColdReads,
     /// Replies until their last byte has gone to the socket.
     Replies,
+    /// What consumers' fetch sessions remember.
+    FetchSessions,
 }
 
 impl Share {
-    const ALL: [Share; 5] =
-        [Share::PartialFrames, Share::Requests, Share::TailCache, Share::ColdReads, Share::Replies];
+    const ALL: [Share; 6] = [
+        Share::PartialFrames,
+        Share::Requests,
+        Share::TailCache,
+        Share::ColdReads,
+        Share::Replies,
+        Share::FetchSessions,
+    ];
 
     /// Percent of the core's memory.
     fn percent(self) -> u64 {
         match self {
             Share::PartialFrames => 15,
             Share::Requests => 20,
-            Share::TailCache => 35,
+            Share::TailCache => 33,
             Share::ColdReads => 10,
             Share::Replies => 20,
+            Share::FetchSessions => 2,
         }
     }
 }
@@ -59,7 +68,7 @@ impl Share {
 /// One core's memory. Cheap to clone; stays on its core.
 #[derive(Debug, Clone)]
 pub struct Budget {
-    pools: Rc<[Pool; 5]>,
+    pools: Rc<[Pool; 6]>,
 }
 
 impl Budget {
@@ -75,6 +84,7 @@ impl Budget {
             (Share::Requests, "requests"),
             (Share::ColdReads, "cold_reads"),
             (Share::Replies, "replies"),
+            (Share::FetchSessions, "fetch_sessions"),
         ];
         shares.map(|(share, name)| (name, self.pool(share).used())).to_vec()
     }

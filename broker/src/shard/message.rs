@@ -10,7 +10,7 @@ use super::balance::Handover;
 use super::mailbox;
 use crate::drive::tasks::{
     AppendOutcome, AppendTask, FetchOutcome, FetchTask, GroupOutcome, GroupTask, InspectTask, Inspected,
-    OffsetsOutcome, OffsetsTask, WatchTask,
+    OffsetsOutcome, OffsetsTask, WatchOutcome, WatchTask,
 };
 use crate::metrics::CoreStats;
 
@@ -43,7 +43,7 @@ pub struct Published {
 pub enum Answer {
     Append(AppendOutcome),
     Fetch(FetchOutcome),
-    Watched,
+    Watched(WatchOutcome),
     Offsets(OffsetsOutcome),
     Group(Box<GroupOutcome>),
     Inspected(Inspected),
@@ -55,6 +55,8 @@ pub enum Notice {
     Connection(Handover),
     /// A version of the metadata to take over; the core says so to the controller when it has.
     Metadata(Published),
+    /// A client of this core's fetch session went on elsewhere.
+    EndFetchSession(i32),
     /// Somebody wants this core's counters.
     Stats(Box<dyn FnOnce(CoreStats) + Send>),
 }

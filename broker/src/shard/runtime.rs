@@ -26,6 +26,7 @@ use crate::metrics::{CoreMetrics, CoreStats, NetworkStats};
 /// A core's runtime. Shared by everything on the core.
 pub struct Shard {
     endpoint: Endpoint,
+    cores: u16,
     reconciler: Reconciler,
     groups: Rc<Groups>,
     view: RefCell<View>,
@@ -35,6 +36,7 @@ pub struct Shard {
     budget: Budget,
     metrics: Rc<CoreMetrics>,
     network: RefCell<Box<dyn Fn() -> NetworkStats>>,
+    session_ended: RefCell<Box<dyn Fn(i32)>>,
 }
 
 impl Shard {
@@ -51,6 +53,7 @@ impl Shard {
         Rc::new(Self {
             view: RefCell::new(view),
             endpoint,
+            cores,
             reconciler,
             groups,
             applying: glommio::sync::Semaphore::new(1),
@@ -58,6 +61,7 @@ impl Shard {
             budget,
             metrics,
             network: RefCell::new(Box::new(NetworkStats::default)),
+            session_ended: RefCell::new(Box::new(|_| ())),
         })
     }
 
@@ -101,6 +105,19 @@ impl Shard {
         *self.network.borrow_mut() = Box::new(network);
     }
 
+    /// Says who forgets fetch sessions.
+    pub fn set_session_ended(&self, session_ended: impl Fn(i32) + 'static) {
+        *self.session_ended.borrow_mut() = Box::new(session_ended);
+    }
+
+    /// Tells the core of a fetch session that it has ended; a core that is full or gone is not told.
+    pub fn end_fetch_session(&self, to: Core, session_id: i32) {
+        // There are no ids of cores beyond these, but clients may make them up.
+        if to != self.core() && to.0 < self.cores {
+            let _full_or_gone = self.endpoint.notify(to, Notice::EndFetchSession(session_id));
+        }
+    }
+
     /// Sends a request to a core, which may be this one. When this resolves, the request's order at that core is fixed: it comes
     /// after everything this core sent there before. The outcome is what the returned future resolves to.
     ///
@@ -136,6 +153,7 @@ impl Shard {
                 let (shard, applied) = (self.clone(), applied.clone());
                 glommio::spawn_local(async move { applied(shard.apply(published).await) }).detach();
             }
+            Incoming::Notice(Notice::EndFetchSession(id)) => (self.session_ended.borrow())(id),
             Incoming::Notice(Notice::Stats(tell)) => tell(self.stats()),
         };
         endpoint.serve(handle).await;
@@ -161,10 +179,9 @@ impl Shard {
             Query::Fetch(task) => {
                 Box::pin(async move { Answer::Fetch(drive::fetch(partitions, task).await) })
             }
-            Query::Watch(task) => Box::pin(async move {
-                drive::watch(partitions, task).await;
-                Answer::Watched
-            }),
+            Query::Watch(task) => {
+                Box::pin(async move { Answer::Watched(drive::watch(partitions, task).await) })
+            }
             Query::Offsets(task) => {
                 Box::pin(async move { Answer::Offsets(drive::list_offsets(partitions, task).await) })
             }

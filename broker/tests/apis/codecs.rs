@@ -7,6 +7,7 @@ use corelog::api::produce::{self, ProduceRequest, TopicKey};
 use corelog::api::shape::{Mark, Prefix, Shape, walk};
 use corelog::drive::tasks::{Appended, Fetched, Isolation};
 use corelog_logic::controller::TopicId;
+use corelog_logic::fetch_session;
 use kafka_protocol::messages::fetch_response::{FetchableTopicResponse, PartitionData};
 use kafka_protocol::messages::produce_response::{
     BatchIndexAndErrorMessage, PartitionProduceResponse, TopicProduceResponse,
@@ -70,8 +71,7 @@ fn fetch_requests_are_decoded_as_the_crate_decodes_them() {
         assert_eq!(ours.topics.len(), theirs.topics.len());
         let mut partitions = ours.partitions.iter();
         for (topic, (ours, theirs)) in ours.topics.iter().zip(&theirs.topics).enumerate() {
-            assert_eq!((name(&ours.key), id(&ours.key)), (theirs.topic.clone(), theirs.topic_id));
-            assert_eq!(ours.partition_count, theirs.partitions.len());
+            assert_eq!(named(ours), (theirs.topic.clone(), theirs.topic_id));
             for theirs in &theirs.partitions {
                 let ours = partitions.next().expect("as many partitions");
                 assert_eq!((ours.topic, ours.index), (topic, theirs.partition));
@@ -83,6 +83,24 @@ fn fetch_requests_are_decoded_as_the_crate_decodes_them() {
             }
         }
         assert!(partitions.next().is_none());
+        let forgotten: Vec<_> =
+            ours.forgotten.iter().map(|(key, partitions)| (named(key), partitions.clone())).collect();
+        let expected: Vec<_> = theirs
+            .forgotten_topics_data
+            .iter()
+            .map(|topic| ((topic.topic.clone(), topic.topic_id), topic.partitions.clone()))
+            .collect();
+        assert_eq!(forgotten, expected);
+    }
+}
+
+/// A topic of a fetch as the crate has it.
+fn named(key: &fetch_session::TopicKey) -> (messages::TopicName, Uuid) {
+    match key {
+        fetch_session::TopicKey::Name(name) => {
+            (messages::TopicName(StrBytes::from_string(name.to_string())), Uuid::nil())
+        }
+        fetch_session::TopicKey::Id(id) => (messages::TopicName::default(), Uuid::from_bytes(id.0)),
     }
 }
 
@@ -240,14 +258,16 @@ fn fetch_responses_are_encoded_as_the_crate_encodes_them() {
                     }),
                 })
                 .collect();
-            let mut slot = slots.iter().zip(&request.partitions).enumerate();
             let topics = request
                 .topics
                 .iter()
-                .map(|topic| {
-                    let partitions = slot
-                        .by_ref()
-                        .take(topic.partition_count)
+                .enumerate()
+                .map(|(topic, key)| {
+                    let partitions = slots
+                        .iter()
+                        .zip(&request.partitions)
+                        .enumerate()
+                        .filter(|(_, (_, partition))| partition.topic == topic)
                         .map(|(index, (slot, partition))| {
                             let data = PartitionData::default()
                                 .with_partition_index(partition.index)
@@ -270,24 +290,32 @@ fn fetch_responses_are_encoded_as_the_crate_encodes_them() {
                             }
                         })
                         .collect();
+                    let (name, id) = named(key);
                     FetchableTopicResponse::default()
-                        .with_topic(name(&topic.key))
-                        .with_topic_id(id(&topic.key))
+                        .with_topic(name)
+                        .with_topic_id(id)
                         .with_partitions(partitions)
                 })
+                // A topic without partitions is not told of.
+                .filter(|topic| !topic.partitions.is_empty())
                 .collect();
+            let session_id = if version >= 7 { 77 } else { 0 };
             let mut theirs = BytesMut::new();
             messages::FetchResponse::default()
+                .with_session_id(session_id)
                 .with_responses(topics)
                 .encode(&mut theirs, version)
                 .expect("encodable");
-            let pieces = fetch::encode_response(
-                BytesMut::from(&[0u8; 4][..]),
-                version,
-                &request,
+            let included: Vec<usize> = (0..request.partitions.len()).collect();
+            let contents = fetch::Contents {
+                session_id,
+                topics: &request.topics,
+                partitions: &request.partitions,
+                included: &included,
                 isolation,
-                &mut slots,
-            );
+            };
+            let frame = BytesMut::from(&[0u8; 4][..]);
+            let pieces = fetch::encode_response(frame, version, &contents, &mut slots);
             let ours = pieces.concat();
             assert_eq!(u32::from_be_bytes(ours[..4].try_into().expect("a length")) as usize, theirs.len());
             assert_eq!(ours[4..], theirs[..], "version {version}");
@@ -302,9 +330,9 @@ fn fetch_errors_are_encoded_as_the_crate_encodes_them() {
     for version in 7..=18 {
         let mut theirs = BytesMut::new();
         let code = ErrorCode::FetchSessionIdNotFound;
-        let response = messages::FetchResponse::default().with_error_code(code.number());
+        let response = messages::FetchResponse::default().with_error_code(code.number()).with_session_id(9);
         response.encode(&mut theirs, version).expect("encodable");
-        let ours = fetch::encode_error(BytesMut::from(&[0u8; 4][..]), version, code);
+        let ours = fetch::encode_error(BytesMut::from(&[0u8; 4][..]), version, code, 9);
         assert_eq!(ours[4..], theirs[..], "version {version}");
     }
 }

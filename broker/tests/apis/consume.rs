@@ -239,22 +239,6 @@ fn aborted_transactions_are_null_unless_read_committed() {
 }
 
 #[test]
-fn sessions_are_refused_honestly() {
-    let bench = Bench::new();
-    bench.topic("orders", 1);
-    for version in 7..=12 {
-        let mut request = fetch("orders", &[(0, 0)]);
-        request.session_epoch = 0;
-        let response: FetchResponse = bench.ask(1, version, &request);
-        assert_eq!((response.error_code, response.session_id, response.responses.len()), (0, 0, 1));
-        request.session_id = 33;
-        request.session_epoch = 1;
-        let response: FetchResponse = bench.ask(1, version, &request);
-        assert_eq!((response.error_code, response.session_id, response.responses.len()), (70, 0, 0));
-    }
-}
-
-#[test]
 fn a_follower_is_told_that_this_is_not_its_leader() {
     let bench = Bench::new();
     bench.topic("orders", 1);

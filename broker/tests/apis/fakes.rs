@@ -15,6 +15,7 @@ use corelog::api::Kafka;
 use corelog::api::broker::{
     Broker, Controller, ControllerError, Cores, Local, ProducerIds, Quorum, Submitted,
 };
+use corelog::api::fetch::FetchSessions;
 use corelog::api::service::{ConnectionInfo, Dispatched, Reply as WireReply, Service};
 use corelog::config::{BrokerConfig, Given, Schema};
 use corelog::drive::tasks::*;
@@ -55,6 +56,8 @@ pub(crate) struct World {
     pub(crate) groups: RefCell<BTreeMap<PartitionId, GroupCoordinator>>,
     /// Who writes, to whatever partition.
     pub(crate) producers: RefCell<Vec<ActiveProducer>>,
+    /// Fetch sessions that another core was told to end.
+    pub(crate) ended_sessions: RefCell<Vec<(Core, i32)>>,
     /// Whether sleepers wake.
     pub(crate) time_is_up: Cell<bool>,
     /// Whether cores answer.
@@ -164,13 +167,21 @@ impl Cores for FakeCores {
         self.0.told(core, "fetch", task.partitions.len(), outcome)
     }
 
-    fn watch(&self, core: Core, task: WatchTask) -> Local<Result<(), Gone>> {
+    fn watch(&self, core: Core, task: WatchTask) -> Local<Result<WatchOutcome, Gone>> {
         self.0.messages.borrow_mut().push((core, "watch", task.partitions.len()));
         let world = Rc::clone(&self.0);
         Box::pin(poll_fn(move |_| {
-            let readable: usize = task.partitions.iter().map(|range| world.readable(range)).sum();
-            if readable >= task.bytes_min { Poll::Ready(Ok(())) } else { Poll::Pending }
+            let readable: Vec<usize> = task.partitions.iter().map(|range| world.readable(range)).collect();
+            if readable.iter().sum::<usize>() < task.bytes_min {
+                return Poll::Pending;
+            }
+            let places = readable.iter().zip(0..).filter(|(readable, _)| **readable > 0);
+            Poll::Ready(Ok(places.map(|(_, place)| place).collect()))
         }))
+    }
+
+    fn end_fetch_session(&self, core: Core, session_id: i32) {
+        self.0.ended_sessions.borrow_mut().push((core, session_id));
     }
 
     fn offsets(&self, core: Core, task: OffsetsTask) -> Submitted<OffsetsOutcome> {
@@ -344,15 +355,24 @@ impl Bench {
         for record in [broker, feature] {
             world.image.borrow_mut().replay(&record, &mut Delta::default()).expect("an empty image takes it");
         }
+        let config = BrokerConfig::build(given).expect("a configuration that agrees");
+        let memory = Budget::new(1 << 30);
+        let fetch_sessions = FetchSessions::new(
+            Core(0),
+            2,
+            config.fetch_session_slots_max,
+            memory.pool(Share::FetchSessions).clone(),
+        );
         let kafka = Kafka::new(Rc::new(Broker {
             node_id: NODE_ID,
             broker_epoch: 3,
             cluster_id: "AAAAAAAAAAAAAAAAAAAAAA".into(),
-            config: Arc::new(BrokerConfig::build(given).expect("a configuration that agrees")),
+            config: Arc::new(config),
             cores: Rc::new(FakeCores(Rc::clone(&world))),
             controller: Rc::new(FakeController(Rc::clone(&world))),
             metrics: Rc::default(),
-            replies: Budget::new(1 << 30).pool(Share::Replies).clone(),
+            replies: memory.pool(Share::Replies).clone(),
+            fetch_sessions: Rc::new(fetch_sessions),
             producer_ids: ProducerIds::default(),
         }));
         let connection = Rc::new(ConnectionInfo {
@@ -375,6 +395,13 @@ impl Bench {
         let command = Command::CreateTopics { topics: vec![topic], validate_only: false };
         block_on(FakeController(Rc::clone(&self.world)).call(command)).expect("created");
         self.world.image.borrow().topic_by_name(name).expect("it is there").id
+    }
+
+    /// Deletes a topic.
+    pub(crate) fn delete_topic(&self, name: &str) {
+        let topic = corelog_logic::controller::TopicRef::Name(name.into());
+        let command = Command::DeleteTopics { topics: vec![topic] };
+        block_on(FakeController(Rc::clone(&self.world)).call(command)).expect("deleted");
     }
 
     pub(crate) fn partition(&self, name: &str, partition: i32) -> PartitionId {

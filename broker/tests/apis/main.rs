@@ -13,6 +13,7 @@ mod groups;
 mod inspect;
 #[path = "../samples/mod.rs"]
 mod samples;
+mod sessions;
 mod topics;
 mod versions;
 mod write;

@@ -140,6 +140,13 @@ impl Writer {
                 (0..count).for_each(|_| self.value(maker, out, element));
             }
             Wire::Struct(fields) => self.fields(maker, out, fields),
+            Wire::Nullable(fields) => match maker.random.below(3) {
+                0 => out.push(0xff),
+                _ => {
+                    out.push(1);
+                    self.fields(maker, out, fields);
+                }
+            },
         }
     }
 

@@ -1,34 +1,34 @@
 //! Fetch (key 1): long poll by wake-up, batches passed on as they lie in memory.
 //!
-//! Version notes: 4 is the first one served; 5 adds log start offsets; 7 sessions (KIP-227), which are refused honestly:
-//! every response has session id 0, so that clients send whole requests, and a request in a session is answered
-//! FETCH_SESSION_ID_NOT_FOUND; 9 leader epochs (KIP-320); 11 racks (KIP-392); 12 is flexible; 13 names topics by id
-//! (KIP-516); 15 moves the replica id (KIP-903); 16 may name endpoints (KIP-951); 17 and 18 are for followers. A fetch by a
-//! follower is NOT_LEADER_OR_FOLLOWER: no partition has one.
+//! Version notes: 4 is the first one served; 5 adds log start offsets; 7 sessions (KIP-227), see `sessions`; 9 leader epochs
+//! (KIP-320); 11 racks (KIP-392); 12 is flexible; 13 names topics by id (KIP-516); 15 moves the replica id (KIP-903); 16 may name
+//! endpoints (KIP-951); 17 and 18 are for followers. A fetch by a follower is NOT_LEADER_OR_FOLLOWER: no partition has one.
 
+mod asked;
 mod request;
 mod response;
+mod sessions;
 mod wait;
 
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use corelog_logic::controller::MetadataImage;
 
-pub use request::{FetchPartition, FetchRequest, FetchTopic};
-pub use response::{PartitionResponse, encode_error, encode_response};
+pub use request::{FetchPartition, FetchRequest};
+pub use response::{Contents, PartitionResponse, encode_error, encode_response};
+pub use sessions::FetchSessions;
 
 use super::broker::Broker;
 use super::dispatch::Request;
 use super::error_code::{ErrorCode, Refusal};
 use super::grouping::Groups;
-use super::produce::TopicKey;
 use super::service::{Answer, Dispatched, Reply};
 use super::wire::Read;
-use crate::drive::tasks::{FetchOutcome, FetchRange, FetchTask, Isolation, PartitionId};
-use crate::shard::Core;
+use crate::drive::tasks::{FetchOutcome, FetchRange, FetchTask, Isolation};
 use crate::shard::budget::{Charge, Pool, SMALL_BYTES};
+use asked::Asked;
+use sessions::SessionRefusal;
 use wait::Wait;
 
 #[allow(
@@ -46,31 +46,39 @@ pub(super) fn handle(broker: &Rc<Broker>, mut request: Request) -> Read<Dispatch
     }))
 }
 
+/// The first version that names topics by id.
+const TOPIC_IDS: i16 = 13;
+
 async fn answer(broker: &Broker, request: &Request, body: &FetchRequest, deadline: Instant) -> Reply {
-    // Epoch 0 asks for a new session and -1 for none: either may be answered without one. Others are in the middle of a
-    // session that this broker never gave.
-    if !matches!(body.session_epoch, 0 | -1) {
-        let frame = request.begin_response();
-        return Reply::bytes(encode_error(frame, request.version, ErrorCode::FetchSessionIdNotFound));
+    let refused = |SessionRefusal { code, session_id }| {
+        Reply::bytes(encode_error(request.begin_response(), request.version, code, session_id))
+    };
+    if let Some(core) = broker.fetch_sessions.ends_elsewhere(body) {
+        broker.cores.end_fetch_session(core, body.session_id);
     }
-    let mut fetch = Fetch::plan(broker, body);
-    let mut before = None;
-    let mut charge = None;
-    for _ in 0..ROUNDS_MAX {
-        let room = fetch.read_charged(broker).await;
-        charge = Some(room);
-        // Woken and found no more: whole batches or the request's limits stand in the way of min_bytes.
-        if before.replace(fetch.bytes).is_some_and(|before| before > 0 && before >= fetch.bytes) {
-            break;
-        }
-        let Some(wait) = Wait::needed(&fetch, deadline) else { break };
-        // Nothing read is held while waiting: memory belongs to those who can be answered.
-        fetch.forget();
-        charge = None;
-        wait.run(broker).await;
-    }
-    let pieces =
-        encode_response(request.begin_response(), request.version, body, fetch.isolation, &mut fetch.slots);
+    let uses_topic_ids = request.version >= TOPIC_IDS;
+    let (context, asked) = match broker.fetch_sessions.open(body, uses_topic_ids) {
+        Ok(opened) => opened,
+        Err(refusal) => return refused(refusal),
+    };
+    let mut fetch = Fetch::plan(broker, body, &asked);
+    let charge = fetch.run(broker, deadline).await;
+    let image = broker.cores.image();
+    let order = fetch.order();
+    let selected =
+        broker.fetch_sessions.select(context, &asked, &fetch.slots, order, (uses_topic_ids, &image));
+    let selected = match selected {
+        Ok(selected) => selected,
+        Err(refusal) => return refused(refusal),
+    };
+    let contents = Contents {
+        session_id: selected.session_id,
+        topics: &asked.topics,
+        partitions: &asked.partitions,
+        included: &selected.included,
+        isolation: fetch.isolation,
+    };
+    let pieces = encode_response(request.begin_response(), request.version, &contents, &mut fetch.slots);
     Reply { charge, ..Reply::segments(pieces) }
 }
 
@@ -105,24 +113,28 @@ struct Fetch {
     bytes_max: usize,
     /// What each partition is answered so far.
     slots: Vec<PartitionResponse>,
+    /// Slots of partitions that do not exist: they are told last, and nobody waits or hurries for them.
+    unknown: Vec<usize>,
     /// What each core is asked.
     groups: Groups<FetchRange>,
-    /// Bytes found in the last round.
+    /// The items of each group that the next read asks for, ascending.
+    due: Vec<Vec<usize>>,
+    /// Bytes found so far.
     bytes: usize,
-    /// Bytes that each group gave in the last round, as a watch counts them.
+    /// Bytes that each group gave, as a watch counts them.
     found: Vec<usize>,
-    /// Whether a partition answered with an error in the last round: that is never kept waiting.
+    /// Whether a partition answered with an error: that is never kept waiting.
     failed: bool,
 }
 
 impl Fetch {
-    fn plan(broker: &Broker, body: &FetchRequest) -> Self {
+    fn plan(broker: &Broker, body: &FetchRequest, asked: &Asked) -> Self {
         let image = broker.cores.image();
-        let mut slots = Vec::with_capacity(body.partitions.len());
+        let mut slots = Vec::with_capacity(asked.partitions.len());
         let mut groups = Groups::new();
-        for (slot, partition) in body.partitions.iter().enumerate() {
-            let key = body.topics.get(partition.topic).map(|topic| &topic.key);
-            match route(broker, &image, body.replica_id, key, partition.index) {
+        let (mut unknown, mut failed) = (Vec::new(), false);
+        for (slot, partition) in asked.partitions.iter().enumerate() {
+            match asked.route(broker, &image, body.replica_id >= 0, partition) {
                 Ok((core, id)) => {
                     groups.push(
                         core,
@@ -134,10 +146,16 @@ impl Fetch {
                             current_leader_epoch: partition.current_leader_epoch,
                         },
                     );
-                    // Overwritten by every read.
+                    // Overwritten by the first read.
                     slots.push(Err(ErrorCode::UnknownServerError));
                 }
-                Err(code) => slots.push(Err(code)),
+                Err(code) => {
+                    match code {
+                        ErrorCode::UnknownTopicOrPartition | ErrorCode::UnknownTopicId => unknown.push(slot),
+                        _ => failed = true,
+                    }
+                    slots.push(Err(code));
+                }
             }
         }
         // As Kafka: `fetch.max.bytes` bounds what a client may ask for.
@@ -146,21 +164,73 @@ impl Fetch {
         let isolation =
             if body.isolation_level == 1 { Isolation::ReadCommitted } else { Isolation::ReadUncommitted };
         let found = vec![0; groups.0.len()];
+        let due = groups.0.iter().map(|group| (0..group.items.len()).collect()).collect();
         let image_version = image.version;
-        Self { image_version, isolation, bytes_min, bytes_max, slots, groups, bytes: 0, found, failed: false }
+        Self {
+            image_version,
+            isolation,
+            bytes_min,
+            bytes_max,
+            slots,
+            unknown,
+            groups,
+            due,
+            bytes: 0,
+            found,
+            failed,
+        }
+    }
+
+    /// The slots in the order in which they are told, as from Kafka: what does not exist comes last.
+    fn order(&self) -> Vec<usize> {
+        let all = 0..self.slots.len();
+        if self.unknown.is_empty() {
+            return all.collect();
+        }
+        let exists = |slot: &usize| self.unknown.binary_search(slot).is_err();
+        all.filter(exists).chain(self.unknown.iter().copied()).collect()
+    }
+
+    /// Reads, and waits as long as there is too little to answer. After a wait only what has something new is read. Returns what the
+    /// answer holds of the memory for replies.
+    async fn run(&mut self, broker: &Broker, deadline: Instant) -> Option<Charge> {
+        let mut before = None;
+        let mut charge = None;
+        for _ in 0..ROUNDS_MAX {
+            if self.due.iter().all(Vec::is_empty) {
+                break;
+            }
+            charge = Some(self.read_charged(broker).await);
+            // Woken and found no more: whole batches or the request's limits stand in the way of min_bytes.
+            if before.replace(self.bytes).is_some_and(|before| before > 0 && before >= self.bytes) {
+                break;
+            }
+            let Some(wait) = Wait::needed(self, deadline) else { break };
+            // Nothing read is held while waiting: memory belongs to those who can be answered.
+            let mut due = self.forget();
+            charge = None;
+            wait.run(broker, &mut due).await;
+            self.due = due;
+        }
+        charge
     }
 
     /// The most that one response may have of batches.
-    fn bytes_asked(&self) -> u64 {
-        let of_partitions = self.groups.0.iter().flat_map(|group| &group.items).map(|range| range.bytes_max);
-        of_partitions.fold(0, usize::saturating_add).min(self.bytes_max) as u64
+    fn bytes_asked(&self) -> usize {
+        let of_partitions = self.due_items().map(|range| range.bytes_max);
+        of_partitions.fold(0, usize::saturating_add).min(self.bytes_max)
     }
 
-    /// Reads every partition once and returns the charge of what was found. Charged before it is read: what waits for a slow reader
-    /// must never exceed the budget.
+    fn due_items(&self) -> impl Iterator<Item = &FetchRange> {
+        let groups = self.groups.0.iter().zip(&self.due);
+        groups.flat_map(|(group, due)| due.iter().filter_map(|item| group.items.get(*item)))
+    }
+
+    /// Reads what is due and returns the charge of what was found. Charged before it is read: what waits for a slow reader must never
+    /// exceed the budget.
     async fn read_charged(&mut self, broker: &Broker) -> Charge {
         let replies = &broker.replies;
-        let mut room = room_for(replies, self.bytes_asked()).await;
+        let mut room = room_for(replies, self.bytes_asked() as u64).await;
         self.read(broker, usize::try_from(room.bytes()).unwrap_or(usize::MAX)).await;
         let found = (self.bytes as u64).min(replies.charge_max());
         if found > room.bytes() {
@@ -177,21 +247,23 @@ impl Fetch {
         room
     }
 
-    /// Reads every partition once, at most `room` bytes (but one batch whatever its size). Cores read side by side when all they may give fits into the response; otherwise one
-    /// after the other, so that the request's first partitions are served first and nothing is read for nothing.
+    /// Reads what is due once, at most `room` bytes (but one batch whatever its size). Cores read side by side when all they may give
+    /// fits into the response; otherwise one after the other, so that the request's first partitions are served first and nothing is
+    /// read for nothing.
     async fn read(&mut self, broker: &Broker, room: usize) {
-        self.failed = false;
         self.bytes = 0;
-        let wanted = self.groups.0.iter().flat_map(|group| &group.items).map(|range| range.bytes_max);
         let bytes_max = self.bytes_max.min(room);
-        let side_by_side = wanted.fold(0, usize::saturating_add) <= bytes_max;
+        let side_by_side = self.bytes_asked() <= bytes_max;
         let mut left = bytes_max;
         let mut submitted = Vec::new();
         for group in 0..self.groups.0.len() {
-            let Some(asked) = self.groups.0.get(group) else { continue };
+            let (Some(asked), Some(due)) = (self.groups.0.get(group), self.due.get(group)) else { continue };
+            if due.is_empty() {
+                continue;
+            }
             let at_least_one = side_by_side || left == bytes_max;
             let task = FetchTask {
-                partitions: asked.items.clone(),
+                partitions: due.iter().filter_map(|item| asked.items.get(*item).copied()).collect(),
                 bytes_max: left,
                 at_least_one,
                 isolation: self.isolation,
@@ -219,10 +291,13 @@ impl Fetch {
 
     /// Puts a core's outcome into the slots; returns how many bytes it gave.
     fn settle(&mut self, group: usize, outcome: Option<FetchOutcome>) -> usize {
-        let Some(asked) = self.groups.0.get(group) else { return 0 };
+        let (Some(asked), Some(due)) = (self.groups.0.get(group), self.due.get(group)) else { return 0 };
         let (mut bytes, mut watched) = (0, 0);
         let mut outcome = outcome.into_iter().flatten();
-        for (slot, range) in asked.slots.iter().zip(&asked.items) {
+        for item in due {
+            let (Some(slot), Some(range)) = (asked.slots.get(*item), asked.items.get(*item)) else {
+                continue;
+            };
             // A core that is gone is stopping with the process: the client will find the next leader.
             let found = match outcome.next() {
                 Some(Ok(found)) => Ok(found),
@@ -248,25 +323,20 @@ impl Fetch {
         bytes
     }
 
-    fn forget(&mut self) {
-        for found in self.slots.iter_mut().flatten() {
-            found.batches = Vec::new();
+    /// Lets go of what was read; returns the items of each group that had something, which must be read again.
+    fn forget(&mut self) -> Vec<Vec<usize>> {
+        let mut had = Vec::with_capacity(self.groups.0.len());
+        for group in &self.groups.0 {
+            let mut items = Vec::new();
+            for (item, slot) in group.slots.iter().enumerate() {
+                if let Some(Ok(found)) = self.slots.get_mut(*slot)
+                    && !std::mem::take(&mut found.batches).is_empty()
+                {
+                    items.push(item);
+                }
+            }
+            had.push(items);
         }
+        had
     }
-}
-
-fn route(
-    broker: &Broker,
-    image: &MetadataImage,
-    replica_id: i32,
-    key: Option<&TopicKey>,
-    partition: i32,
-) -> Result<(Core, PartitionId), ErrorCode> {
-    let topic = match key {
-        Some(TopicKey::Name(name)) => image.topic_by_name(name).ok_or(ErrorCode::UnknownTopicOrPartition)?,
-        Some(TopicKey::Id(id)) => image.topic(id).ok_or(ErrorCode::UnknownTopicId)?,
-        None => return Err(ErrorCode::UnknownServerError),
-    };
-    let to = broker.route(topic, partition).map_err(|refusal| refusal.code)?;
-    if replica_id >= 0 { Err(ErrorCode::NotLeaderOrFollower) } else { Ok(to) }
 }

@@ -3,9 +3,11 @@
 //! Trusts nothing: every length is checked against the bytes left, counts against what they could hold. Deliberately
 //! absent: fields that only followers fill in (log start offset, directory id, high watermark), which are stepped over.
 
-use corelog_logic::controller::TopicId;
+use std::rc::Rc;
 
-use crate::api::produce::TopicKey;
+use corelog_logic::controller::TopicId;
+use corelog_logic::fetch_session::TopicKey;
+
 use crate::api::shape::ELEMENTS_MAX;
 use crate::api::wire::{Read, Reader};
 
@@ -31,18 +33,11 @@ pub struct FetchRequest {
     /// 0 to begin a session, -1 for none, else the request's number in its session.
     pub session_epoch: i32,
     /// The topics in order.
-    pub topics: Vec<FetchTopic>,
+    pub topics: Vec<TopicKey>,
     /// The partitions of all topics in order.
     pub partitions: Vec<FetchPartition>,
-}
-
-/// A topic of a request.
-#[derive(Debug, PartialEq, Eq)]
-pub struct FetchTopic {
-    /// Its name or id.
-    pub key: TopicKey,
-    /// How many of the partitions, which are in the order of topics, are its own.
-    pub partition_count: usize,
+    /// What is to leave the session: topics and their partitions.
+    pub forgotten: Vec<(TopicKey, Vec<i32>)>,
 }
 
 /// A partition of a request.
@@ -94,11 +89,9 @@ impl FetchRequest {
             if flexible {
                 reader.skip_tagged_fields()?;
             }
-            topics.push(FetchTopic { key, partition_count });
+            topics.push(key);
         }
-        if version >= 7 {
-            skip_forgotten(&mut reader, version)?;
-        }
+        let forgotten = if version >= 7 { forgotten(&mut reader, version, elements)? } else { Vec::new() };
         if version >= 11 {
             reader.string(flexible)?; // rack
         }
@@ -120,6 +113,7 @@ impl FetchRequest {
             session_epoch,
             topics,
             partitions,
+            forgotten,
         })
     }
 }
@@ -128,7 +122,7 @@ fn topic_key(reader: &mut Reader<'_>, version: i16) -> Read<TopicKey> {
     if version >= TOPIC_IDS {
         Ok(TopicKey::Id(TopicId(reader.uuid()?)))
     } else {
-        Ok(TopicKey::Name(reader.string(version >= FLEXIBLE)?.to_owned()))
+        Ok(TopicKey::Name(Rc::from(reader.string(version >= FLEXIBLE)?)))
     }
 }
 
@@ -149,18 +143,24 @@ fn partition(reader: &mut Reader<'_>, version: i16, topic: usize) -> Read<FetchP
     Ok(FetchPartition { topic, index, current_leader_epoch, fetch_offset, max_bytes })
 }
 
-/// Partitions that leave a session: there are no sessions here.
-fn skip_forgotten(reader: &mut Reader<'_>, version: i16) -> Read<()> {
+fn forgotten(reader: &mut Reader<'_>, version: i16, mut elements: usize) -> Read<Vec<(TopicKey, Vec<i32>)>> {
     let flexible = version >= FLEXIBLE;
-    for _ in 0..reader.count(flexible, TOPIC_LEN_MIN)? {
-        topic_key(reader, version)?;
-        let count = reader.count(flexible, 4)?;
-        reader.take(count * 4)?;
+    let topic_count = reader.count(flexible, TOPIC_LEN_MIN)?;
+    elements += topic_count;
+    check_elements(reader, elements)?;
+    let mut topics = Vec::with_capacity(topic_count);
+    for _ in 0..topic_count {
+        let key = topic_key(reader, version)?;
+        let partition_count = reader.count(flexible, 4)?;
+        elements += partition_count;
+        check_elements(reader, elements)?;
+        let partitions = (0..partition_count).map(|_| reader.i32()).collect::<Read<_>>()?;
         if flexible {
             reader.skip_tagged_fields()?;
         }
+        topics.push((key, partitions));
     }
-    Ok(())
+    Ok(topics)
 }
 
 fn check_elements(reader: &Reader<'_>, elements: usize) -> Read<()> {

@@ -4,11 +4,11 @@
 //! node has no use for.
 
 use bytes::{BufMut, Bytes, BytesMut};
+use corelog_logic::fetch_session::TopicKey;
 
-use super::request::{FetchRequest, FetchTopic};
+use super::request::FetchPartition;
 use crate::api::dispatch::end_response;
 use crate::api::error_code::ErrorCode;
-use crate::api::produce::TopicKey;
 use crate::api::wire::WriteWire;
 use crate::drive::tasks::{Fetched, Isolation};
 
@@ -23,58 +23,70 @@ struct Laid {
     batch_bytes: usize,
 }
 
-/// The response to `request`, whole with its length in front, in pieces to be sent in order. `frame` holds the start of
-/// it (see `begin_response`); `slots` has one entry per partition, in order, and is emptied of its batches.
+/// What a response tells.
+pub struct Contents<'a> {
+    /// 0 without a session.
+    pub session_id: i32,
+    /// What was asked for: topics, and their partitions.
+    pub topics: &'a [TopicKey],
+    /// The partitions that were asked for.
+    pub partitions: &'a [FetchPartition],
+    /// Which of the partitions are in the response, in the order in which they are.
+    pub included: &'a [usize],
+    /// As the request asked.
+    pub isolation: Isolation,
+}
+
+/// The response, whole with its length in front, in pieces to be sent in order. `frame` holds the start of it (see
+/// `begin_response`); `slots` has one entry for each of the contents' partitions, and is emptied of its batches.
 pub fn encode_response(
     frame: BytesMut,
     version: i16,
-    request: &FetchRequest,
-    isolation: Isolation,
+    contents: &Contents<'_>,
     slots: &mut [PartitionResponse],
 ) -> Vec<Bytes> {
     let mut laid = Laid { frame, batches: Vec::new(), batch_bytes: 0 };
-    begin(&mut laid.frame, version, ErrorCode::None);
-    laid.topics(version, &request.topics, request, isolation, slots);
+    begin(&mut laid.frame, version, ErrorCode::None, contents.session_id);
+    laid.topics(version, contents, slots);
     laid.frame.put_no_tags(version >= 12);
     laid.into_pieces()
 }
 
 /// A response that is an error as a whole, without topics (v7 and later).
-pub fn encode_error(mut frame: BytesMut, version: i16, code: ErrorCode) -> Bytes {
-    begin(&mut frame, version, code);
+pub fn encode_error(mut frame: BytesMut, version: i16, code: ErrorCode, session_id: i32) -> Bytes {
+    begin(&mut frame, version, code, session_id);
     frame.put_count(version >= 12, 0);
     frame.put_no_tags(version >= 12);
     end_response(frame, 0)
 }
 
-fn begin(frame: &mut BytesMut, version: i16, code: ErrorCode) {
+fn begin(frame: &mut BytesMut, version: i16, code: ErrorCode, session_id: i32) {
     frame.put_i32(0); // throttle time
     if version >= 7 {
         frame.put_i16(code.number());
-        frame.put_i32(0); // session id: none
+        frame.put_i32(session_id);
     }
 }
 
 impl Laid {
-    fn topics(
-        &mut self,
-        version: i16,
-        topics: &[FetchTopic],
-        request: &FetchRequest,
-        isolation: Isolation,
-        slots: &mut [PartitionResponse],
-    ) {
+    /// Neighbours of one topic stand under one heading, as from Kafka; a topic may have several.
+    fn topics(&mut self, version: i16, contents: &Contents<'_>, slots: &mut [PartitionResponse]) {
         let flexible = version >= 12;
-        let mut slots = request.partitions.iter().zip(slots);
-        self.frame.put_count(flexible, topics.len());
-        for topic in topics {
-            match &topic.key {
-                TopicKey::Name(name) => self.frame.put_string(flexible, name),
-                TopicKey::Id(id) => self.frame.put_slice(&id.0),
+        let partitions: Vec<&FetchPartition> =
+            contents.included.iter().filter_map(|slot| contents.partitions.get(*slot)).collect();
+        let runs = || partitions.chunk_by(|one, next| one.topic == next.topic);
+        let mut included = contents.included.iter();
+        self.frame.put_count(flexible, runs().count());
+        for run in runs() {
+            match run.first().and_then(|first| contents.topics.get(first.topic)) {
+                Some(TopicKey::Name(name)) => self.frame.put_string(flexible, name),
+                Some(TopicKey::Id(id)) => self.frame.put_slice(&id.0),
+                None => unreachable!("a partition is of one of the topics"),
             }
-            self.frame.put_count(flexible, topic.partition_count);
-            for (partition, slot) in slots.by_ref().take(topic.partition_count) {
-                self.partition(version, partition.index, isolation, slot);
+            self.frame.put_count(flexible, run.len());
+            for (partition, slot) in run.iter().zip(included.by_ref()) {
+                let Some(slot) = slots.get_mut(*slot) else { unreachable!("a slot for each partition") };
+                self.partition(version, partition.index, contents.isolation, slot);
             }
             self.frame.put_no_tags(flexible);
         }

@@ -1,8 +1,9 @@
 //! A fetch that has nothing (or too little) to answer waits for its cores to say that there is more. Woken, never polled.
 //!
-//! Called between two reads. Deliberately absent: reading; what was readable may be gone when the fetch comes back.
+//! Called between two reads; says which partitions the next one has to look at. Deliberately absent: reading; what was readable may be
+//! gone when the fetch comes back.
 
-use std::future::{Future, poll_fn};
+use std::future::poll_fn;
 use std::pin::Pin;
 use std::task::Poll;
 use std::time::{Duration, Instant};
@@ -16,6 +17,8 @@ use crate::shard::Core;
 pub(super) struct Wait {
     watches: Vec<(Core, WatchTask)>,
     left: Duration,
+    /// Whether a core that did not wake the fetch may have something for it all the same.
+    silence_says_nothing: bool,
 }
 
 impl Wait {
@@ -46,17 +49,41 @@ impl Wait {
                 (group.core, task)
             })
             .collect();
-        Some(Self { watches, left })
+        Some(Self { watches, left, silence_says_nothing: part > 1 })
     }
 
-    /// Resolves when there may be more to read, or time is up.
-    pub(super) async fn run(self, broker: &Broker) {
+    /// Resolves when there may be more to read, or time is up. Adds to `due`, which has a list for each watch, the items to look at.
+    pub(super) async fn run(self, broker: &Broker, due: &mut [Vec<usize>]) {
+        let counts: Vec<usize> = self.watches.iter().map(|(_, task)| task.partitions.len()).collect();
         let mut watches: Vec<_> =
-            self.watches.into_iter().map(|(core, task)| broker.cores.watch(core, task)).collect();
-        let woken = poll_fn(move |context| {
-            let ready = watches.iter_mut().any(|watch| Pin::new(watch).poll(context).is_ready());
-            if ready { Poll::Ready(()) } else { Poll::Pending }
-        });
-        futures_lite::future::or(woken, broker.cores.sleep(self.left)).await;
+            self.watches.into_iter().map(|(core, task)| Some(broker.cores.watch(core, task))).collect();
+        let mut time_is_up = broker.cores.sleep(self.left);
+        let mut woken = vec![None; watches.len()];
+        poll_fn(|context| {
+            for (watch, woken) in watches.iter_mut().zip(&mut woken) {
+                if let Some(waiting) = watch
+                    && let Poll::Ready(items) = Pin::new(waiting).poll(context)
+                {
+                    // A core that is gone is heard of by reading.
+                    *woken = Some(items.ok());
+                    *watch = None;
+                }
+            }
+            if woken.iter().any(Option::is_some) {
+                return Poll::Ready(());
+            }
+            Pin::new(&mut time_is_up).poll(context)
+        })
+        .await;
+        for ((due, woken), count) in due.iter_mut().zip(woken).zip(counts) {
+            match woken {
+                Some(Some(items)) => due.extend(items.into_iter().map(|item| item as usize)),
+                Some(None) => due.extend(0..count),
+                None if self.silence_says_nothing => due.extend(0..count),
+                None => {}
+            }
+            due.sort_unstable();
+            due.dedup();
+        }
     }
 }
