@@ -2,6 +2,8 @@
 //!
 //! Typed for the partitions (`TopicConfig`), and as texts with source and synonyms for DescribeConfigs.
 
+use corelog_storage::batch::Encoding;
+
 use super::setting::list;
 use super::topic_settings::{TopicSetting, topic_setting};
 use super::values::{BrokerValues, Source, Synonym};
@@ -15,6 +17,8 @@ pub struct TopicConfig {
     pub log_append_time: bool,
     /// Whether records must have keys: `cleanup.policy` names compact.
     pub keys_required: bool,
+    /// What batches are compressed with; `None` for as they came.
+    pub compression: Option<Encoding>,
     pub timestamp_before_max_ms: i64,
     pub timestamp_after_max_ms: i64,
 }
@@ -48,7 +52,17 @@ impl TopicConfig {
         };
         // Checked when it was given; the defaults are checked by the tables' test.
         let number = |name: &'static str| text(name).trim().parse::<i64>().unwrap_or_default();
+        let level = |name: &'static str| number(name) as i32;
+        let compression = match text("compression.type").trim() {
+            "uncompressed" => Some(Encoding::Uncompressed),
+            "gzip" => Some(Encoding::Gzip { level: level("compression.gzip.level") }),
+            "snappy" => Some(Encoding::Snappy),
+            "lz4" => Some(Encoding::Lz4 { level: level("compression.lz4.level") }),
+            "zstd" => Some(Encoding::Zstd { level: level("compression.zstd.level") }),
+            _ => None,
+        };
         Self {
+            compression,
             max_message_bytes: number("max.message.bytes").max(0) as usize,
             segment_bytes: number("segment.bytes").max(0) as u64,
             segment_ms: number("segment.ms").max(0) as u64,

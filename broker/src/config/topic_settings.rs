@@ -25,10 +25,10 @@ const fn or_broker(broker_name: &'static str, setting: Setting) -> TopicSetting 
 /// Every key that a topic can be given.
 pub const TOPIC_SETTINGS: &[TopicSetting] = &[
     or_broker("log.cleanup.policy", key::list("cleanup.policy", Some("delete")).each_of(&["compact", "delete"]).not_yet("How old data is removed.")),
-    or_broker("compression.gzip.level", key::int("compression.gzip.level", Some("-1")).between_or(1, 9, -1).not_yet("Level of gzip when the broker compresses.")),
-    or_broker("compression.lz4.level", key::int("compression.lz4.level", Some("9")).between(1, 17).not_yet("Level of lz4 when the broker compresses.")),
-    or_broker("compression.type", key::string("compression.type", Some("producer")).one_of(&["producer"]).not_yet("Compression of stored batches. Only `producer` (as they came) so far.")),
-    or_broker("compression.zstd.level", key::int("compression.zstd.level", Some("3")).between(-131072, 22).not_yet("Level of zstd when the broker compresses.")),
+    or_broker("compression.gzip.level", key::int("compression.gzip.level", Some("-1")).between_or(1, 9, -1).acts("Level of gzip when the broker compresses.")),
+    or_broker("compression.lz4.level", key::int("compression.lz4.level", Some("9")).between(1, 17).acts("Level of lz4 when the broker compresses.")),
+    or_broker("compression.type", key::string("compression.type", Some("producer")).one_of(&["uncompressed", "zstd", "lz4", "snappy", "gzip", "producer"]).acts("Compression of stored batches: a codec, or `producer` for as they came.")),
+    or_broker("compression.zstd.level", key::int("compression.zstd.level", Some("3")).between(-131072, 22).acts("Level of zstd when the broker compresses.")),
     or_broker("log.cleaner.delete.retention.ms", key::long("delete.retention.ms", Some("86400000")).at_least(0).not_yet("How long tombstones of compacted topics stay, in milliseconds.")),
     or_broker("log.segment.delete.delay.ms", key::long("file.delete.delay.ms", Some("60000")).at_least(0).not_yet("How long a removed segment's file stays, in milliseconds.")),
     or_broker("log.flush.interval.messages", key::long("flush.messages", Some("9223372036854775807")).at_least(1).not_yet("Records between flushes. Corelog flushes before it acknowledges: see corelog.flush.")),
@@ -45,7 +45,7 @@ pub const TOPIC_SETTINGS: &[TopicSetting] = &[
     or_broker("log.message.timestamp.type", key::string("message.timestamp.type", Some("CreateTime")).one_of(&["CreateTime", "LogAppendTime"]).acts("Whether records keep their producers' timestamps or get the time of the append.")),
     or_broker("log.cleaner.min.cleanable.ratio", key::double("min.cleanable.dirty.ratio", Some("0.5")).ratio().not_yet("Share of uncompacted data at which a log is compacted.")),
     or_broker("log.cleaner.min.compaction.lag.ms", key::long("min.compaction.lag.ms", Some("0")).at_least(0).not_yet("Shortest time a record stays uncompacted, in milliseconds.")),
-    or_broker("min.insync.replicas", key::int("min.insync.replicas", Some("1")).at_least(1).not_yet("In-sync replicas that acks=all waits for. One node has one.")),
+    or_broker("min.insync.replicas", key::int("min.insync.replicas", Some("1")).at_least(1).acts("In-sync replicas that acks=all waits for, at most those that there are: one on one node.")),
     or_broker("log.preallocate", key::boolean("preallocate", Some("false")).not_yet("Whether segments are preallocated. Corelog reserves space in proportion.")),
     alone(key::boolean("remote.log.copy.disable", Some("false")).not_yet("Whether nothing more is moved to remote storage. There is no remote storage.")),
     alone(key::boolean("remote.log.delete.on.disable", Some("false")).not_yet("Whether what is in remote storage goes when it is turned off. There is no remote storage.")),

@@ -3,6 +3,7 @@
 //! Called by `shard` for messages from other cores and for requests of its own connections. Stands on `logic` (decisions)
 //! and `storage` (logs). Deliberately absent: the protocol's encoding and error codes (`api`), and other cores (`shard`).
 
+mod convert;
 mod fetch;
 mod group;
 mod inspect;

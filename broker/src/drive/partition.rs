@@ -12,6 +12,7 @@ use corelog_storage::batch::BatchHeader;
 use corelog_storage::log::Tenant;
 
 use super::Log;
+use super::convert::Line;
 use super::tasks::PartitionError;
 use crate::config::TopicConfig;
 
@@ -21,6 +22,7 @@ pub struct Partition {
     producers: Rc<RefCell<ProducerTenant>>,
     leader_epoch: Cell<i32>,
     config: Cell<TopicConfig>,
+    line: Rc<Line>,
 }
 
 impl Partition {
@@ -31,7 +33,13 @@ impl Partition {
         leader_epoch: i32,
         config: TopicConfig,
     ) -> Self {
-        Self { log, producers, leader_epoch: Cell::new(leader_epoch), config: Cell::new(config) }
+        Self {
+            log,
+            producers,
+            leader_epoch: Cell::new(leader_epoch),
+            config: Cell::new(config),
+            line: Rc::default(),
+        }
     }
 
     /// Its log.
@@ -42,6 +50,11 @@ impl Partition {
     /// What it remembers of its producers.
     pub fn producers(&self) -> &RefCell<ProducerTenant> {
         &self.producers
+    }
+
+    /// Where batches stand in line while one of them is compressed.
+    pub(super) fn line(&self) -> &Rc<Line> {
+        &self.line
     }
 
     /// Its current leader epoch.

@@ -12,7 +12,9 @@ use std::task::{Poll, Waker};
 use corelog_logic::controller::TopicId;
 use corelog_storage::StorageError;
 use corelog_storage::batch::RecordValidation;
+use glommio::sync::Semaphore;
 
+use super::convert::CONVERSIONS_MAX;
 use super::partition::now_ms;
 use super::tasks::{PartitionError, PartitionId};
 use super::{Interrupt, Partition};
@@ -45,6 +47,8 @@ pub struct Partitions {
     by_topic: RefCell<HashMap<TopicId, HashMap<i32, Hosted>>>,
     version: Cell<u64>,
     interrupt: Interrupt,
+    /// Batches that may be given another compression at once.
+    conversions: Semaphore,
     /// Whoever waits for newer metadata. Bounded by the requests that are under way.
     waiting: RefCell<Vec<Waker>>,
 }
@@ -58,6 +62,7 @@ impl Partitions {
             by_topic: RefCell::default(),
             version: Cell::new(0),
             interrupt: Interrupt::default(),
+            conversions: Semaphore::new(CONVERSIONS_MAX),
             waiting: RefCell::default(),
         })
     }
@@ -65,6 +70,11 @@ impl Partitions {
     /// What they have in common.
     pub fn settings(&self) -> &Settings {
         &self.settings
+    }
+
+    /// A permit of these for each batch that is given another compression.
+    pub(super) fn conversions(&self) -> &Semaphore {
+        &self.conversions
     }
 
     /// What ends this core's waits for new records.

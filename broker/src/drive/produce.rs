@@ -8,10 +8,12 @@ use std::rc::Rc;
 use bytes::BytesMut;
 use corelog_logic::partition::producer_state::Check;
 use corelog_storage::batch::{
-    BatchHeader, RecordValidation, ValidationLimits, correct_timestamps, set_log_append_time, validate,
+    BatchHeader, Encoding, RecordValidation, ValidationLimits, correct_timestamps, set_log_append_time,
+    validate,
 };
 use futures_util::future::join_all;
 
+use super::convert::convert;
 use super::partition::{now_ms, producer_batch};
 use super::tasks::{AppendBatch, AppendOutcome, AppendRefused, AppendTask, Appended, PartitionError};
 use super::{Partition, Partitions};
@@ -75,8 +77,24 @@ async fn append(
     let AppendBatch { partition, mut records, backing_bytes } = batch;
     let partition = partitions.find(&partition, image_version).await?;
     let now_ms = now_ms();
-    let header = validated(&partition, &mut records, partitions.settings().record_validation, now_ms)?;
+    let encoding = conversion(&partition, &records);
+    let turn = partition.line().turn(encoding.is_some()).await;
+    let (header, backing_bytes) = match encoding {
+        None => {
+            let validation = partitions.settings().record_validation;
+            (validated(&partition, &mut records, validation, now_ms)?, backing_bytes)
+        }
+        Some(encoding) => {
+            let limits = limits(&partition, RecordValidation::Full, now_ms);
+            let (converted, header) = convert(partitions, records, encoding, limits).await?;
+            records = converted;
+            let backing_bytes = records.len();
+            (stamped(&partition, &mut records, header, now_ms)?, backing_bytes)
+        }
+    };
     let permit = partition.log().prepare(records.len(), now_ms).await?;
+    // The log's own line has this batch's place now.
+    drop(turn);
 
     // From here to the append nothing waits: what the producer check saw still holds when the batch gets its offsets.
     let log_start_offset = partition.log().log_start_offset();
@@ -97,15 +115,17 @@ async fn append(
     Ok(Stored { appended, next_offset: placed.next_offset(), partition })
 }
 
-/// Validates a batch against its topic and gives it the timestamps that it is stored with.
-fn validated(
-    partition: &Partition,
-    records: &mut BytesMut,
-    validation: RecordValidation,
-    now_ms: i64,
-) -> Result<BatchHeader, PartitionError> {
+/// What a batch is to be compressed with, when it is not as its topic wants it. What is no batch is refused by validation.
+fn conversion(partition: &Partition, records: &[u8]) -> Option<Encoding> {
+    let encoding = partition.config().compression?;
+    let header = BatchHeader::parse(records).ok()?;
+    (header.compression() != encoding.compression()).then_some(encoding)
+}
+
+/// What a topic accepts.
+fn limits(partition: &Partition, validation: RecordValidation, now_ms: i64) -> ValidationLimits {
     let config = partition.config();
-    let limits = ValidationLimits {
+    ValidationLimits {
         batch_bytes_max: config.max_message_bytes,
         records: validation,
         keys_required: config.keys_required,
@@ -113,12 +133,31 @@ fn validated(
         timestamp_ms_max: now_ms.saturating_add(config.timestamp_after_max_ms),
         log_append_time: config.log_append_time,
         ..ValidationLimits::default()
-    };
-    let header = validate(records, &limits)?;
+    }
+}
+
+/// Validates a batch against its topic and gives it the timestamps that it is stored with.
+fn validated(
+    partition: &Partition,
+    records: &mut BytesMut,
+    validation: RecordValidation,
+    now_ms: i64,
+) -> Result<BatchHeader, PartitionError> {
+    let header = validate(records, &limits(partition, validation, now_ms))?;
+    stamped(partition, records, header, now_ms)
+}
+
+/// Gives a validated batch the timestamps that it is stored with; `header` has the true max timestamp.
+fn stamped(
+    partition: &Partition,
+    records: &mut BytesMut,
+    header: BatchHeader,
+    now_ms: i64,
+) -> Result<BatchHeader, PartitionError> {
     if header.is_transactional() {
         return Err(PartitionError::Transactional);
     }
-    let changed = if config.log_append_time {
+    let changed = if partition.config().log_append_time {
         set_log_append_time(records, now_ms);
         true
     } else {

@@ -85,7 +85,9 @@ pub(super) fn open(codec: Compression, records: &[u8], limit: u64) -> Result<Dec
         Compression::Snappy => Box::new(snappy::Decoder::new(records)),
         Compression::Lz4 => {
             if !is_whole_lz4_frame(records) {
-                return Err(failed(io::Error::other("it is not one whole LZ4 frame")));
+                return Err(failed(io::Error::other(
+                    "it is not one whole LZ4 frame of independent blocks, without a dictionary",
+                )));
             }
             Box::new(lz4_flex::frame::FrameDecoder::new(records))
         }
@@ -104,18 +106,26 @@ pub(super) fn open(codec: Compression, records: &[u8], limit: u64) -> Result<Dec
 }
 
 const LZ4_MAGIC: [u8; 4] = 0x184d_2204_u32.to_le_bytes();
+/// A bit of the frame's flags.
+const LZ4_INDEPENDENT_BLOCKS: u8 = 0x20;
+/// Two bits of the frame's flags.
+const LZ4_DICTIONARY_OR_RESERVED: u8 = 0x03;
 const ZSTD_MAGIC: [u8; 4] = 0xfd2f_b528_u32.to_le_bytes();
 
 /// Whether the bytes are one LZ4 frame up to its end mark (LZ4 frame format 1.6). The decoder takes a frame without
-/// an end mark, and the legacy format with blocks of 8 MiB; Java consumers fail on both.
+/// an end mark, the legacy format with blocks of 8 MiB, dictionaries, and blocks that build on those before; Java consumers fail on all
+/// of these.
 fn is_whole_lz4_frame(records: &[u8]) -> bool {
     let Some([flags, _block_sizes, ..]) = records.strip_prefix(&LZ4_MAGIC) else {
         return false;
     };
+    if flags & LZ4_INDEPENDENT_BLOCKS == 0 || flags & LZ4_DICTIONARY_OR_RESERVED != 0 {
+        return false;
+    }
     let field = |bit: u8, bytes: usize| if flags & bit != 0 { bytes } else { 0 };
-    let (content_size, dictionary_id) = (field(0x08, 8), field(0x01, 4));
+    let content_size = field(0x08, 8);
     let (block_checksum, content_checksum) = (field(0x10, 4), field(0x04, 4));
-    let header_bytes = LZ4_MAGIC.len() + 2 + content_size + dictionary_id + 1;
+    let header_bytes = LZ4_MAGIC.len() + 2 + content_size + 1;
     let mut rest = records.get(header_bytes..).unwrap_or_default();
     while let Some((size, after)) = rest.split_first_chunk::<4>() {
         // The highest bit marks a block that is stored as it is.

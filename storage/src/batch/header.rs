@@ -199,6 +199,23 @@ impl BatchHeader {
     }
 }
 
+impl BatchHeader {
+    /// The attribute bits, with another codec.
+    pub(super) fn attributes_with(&self, compression: Compression) -> i16 {
+        self.attributes & !COMPRESSION_MASK | compression.id() as i16
+    }
+}
+
+/// Writes a header in front of the records of a batch, whose first [`HEADER_BYTES`] are room for it, with the CRC that fits.
+///
+/// # Panics
+/// When `batch` is shorter than a header.
+pub(super) fn with_records(batch: &mut [u8], header: BatchHeader) {
+    batch[..HEADER_BYTES].copy_from_slice(&header.encode());
+    let crc = crc32c::crc32c(&batch[CRC_FROM..]);
+    put(batch, CRC_AT, crc.to_be_bytes());
+}
+
 /// Attribute bits for [`BatchHeader::attributes`].
 pub(super) fn attributes(
     compression: Compression,

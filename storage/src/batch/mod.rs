@@ -8,6 +8,7 @@ mod compression;
 mod error;
 mod header;
 mod lookup;
+mod recompress;
 mod records;
 mod snappy;
 mod split;
@@ -25,6 +26,7 @@ pub use header::{
     set_log_append_time, set_max_timestamp, set_timestamps,
 };
 pub use lookup::{find_timestamp, max_timestamp_record};
+pub use recompress::{Encoding, recompress};
 pub use split::{BatchSlice, Batches};
 pub use stored::{StoredRecord, for_each_record};
 pub use validate::{

@@ -4,7 +4,7 @@
 //! works in fragments of 64 KiB, so a reference further back is refused. Deliberately absent: Google's framing format
 //! with checksums, which Kafka never used.
 
-use std::io::{self, Read};
+use std::io::{self, Read, Write};
 
 /// xerial's header: magic, version, lowest compatible version (both big-endian, ignored as the reference reader does).
 const FRAMED_MAGIC: [u8; 8] = [0x82, b'S', b'N', b'A', b'P', b'P', b'Y', 0];
@@ -193,16 +193,27 @@ fn little_endian(input: &mut &[u8], len: usize) -> io::Result<u64> {
 }
 
 /// Compresses with xerial's framing, chunk by chunk.
-pub(super) fn compress_framed(records: &[u8]) -> io::Result<Vec<u8>> {
+pub(super) fn compress_framed(mut records: &[u8]) -> io::Result<Vec<u8>> {
     let mut out = Vec::with_capacity(records.len() / 2 + FRAMED_HEADER_BYTES);
-    out.extend_from_slice(&FRAMED_MAGIC);
-    out.extend_from_slice(&1_u32.to_be_bytes());
-    out.extend_from_slice(&1_u32.to_be_bytes());
-    let mut encoder = snap::raw::Encoder::new();
-    for chunk in records.chunks(CHUNK_BYTES) {
-        let compressed = encoder.compress_vec(chunk).map_err(io::Error::other)?;
-        out.extend_from_slice(&(compressed.len() as u32).to_be_bytes());
-        out.extend_from_slice(&compressed);
-    }
+    compress_stream(&mut records, &mut out)?;
     Ok(out)
+}
+
+/// [`compress_framed`] of a stream.
+pub(super) fn compress_stream(records: &mut dyn Read, out: &mut dyn Write) -> io::Result<()> {
+    out.write_all(&FRAMED_MAGIC)?;
+    out.write_all(&1_u32.to_be_bytes())?;
+    out.write_all(&1_u32.to_be_bytes())?;
+    let mut encoder = snap::raw::Encoder::new();
+    let mut chunk = Vec::with_capacity(CHUNK_BYTES);
+    loop {
+        chunk.clear();
+        Read::take(&mut *records, CHUNK_BYTES as u64).read_to_end(&mut chunk)?;
+        if chunk.is_empty() {
+            return Ok(());
+        }
+        let compressed = encoder.compress_vec(&chunk).map_err(io::Error::other)?;
+        out.write_all(&(compressed.len() as u32).to_be_bytes())?;
+        out.write_all(&compressed)?;
+    }
 }

@@ -70,7 +70,7 @@ pub(super) const NETWORK: &[Setting] = &[
         .acts("Most bytes answered to one fetch, whatever it asks for."),
     key::int("max.incremental.fetch.session.cache.slots", Some("1000"))
         .at_least(0)
-        .not_yet("Fetch sessions that are kept (KIP-227)."),
+        .acts("Fetch sessions that this broker keeps (KIP-227), divided among its cores. Clients beyond them send full requests."),
     key::int("max.request.partition.size.limit", Some("2000"))
         .at_least(1)
         .acts("Partitions in one reply of DescribeTopicPartitions; a cursor tells where to go on."),

@@ -82,11 +82,13 @@ fn snappy_elements_that_lie_are_refused() {
 }
 
 #[test]
-fn lz4_frames_of_every_shape_are_read() {
+fn lz4_frames_of_every_shape_that_java_reads_are_read_and_others_are_refused() {
     use lz4_flex::frame::{BlockMode, BlockSize, FrameEncoder, FrameInfo};
     for sample in samples() {
         for block_size in [BlockSize::Max64KB, BlockSize::Max256KB, BlockSize::Max4MB] {
-            for (mode, checksums) in [(BlockMode::Linked, true), (BlockMode::Independent, false)] {
+            for (mode, checksums) in
+                [(BlockMode::Linked, false), (BlockMode::Independent, true), (BlockMode::Independent, false)]
+            {
                 let info = FrameInfo::new()
                     .block_size(block_size)
                     .block_mode(mode)
@@ -96,7 +98,12 @@ fn lz4_frames_of_every_shape_are_read() {
                 let mut encoder = FrameEncoder::with_frame_info(info, Vec::new());
                 encoder.write_all(&sample).unwrap();
                 let frame = encoder.finish().unwrap();
-                assert!(read_all(Compression::Lz4, &frame, u64::MAX).unwrap() == sample);
+                let read = read_all(Compression::Lz4, &frame, u64::MAX);
+                if mode == BlockMode::Linked {
+                    assert!(read.unwrap_err().to_string().contains("independent blocks"));
+                } else {
+                    assert!(read.unwrap() == sample);
+                }
             }
         }
     }
