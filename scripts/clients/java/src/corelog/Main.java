@@ -4,20 +4,21 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.List;
 
-/** The programs of the Java suites: admin, produce, consume, group, million, read, kill-load. Called by scripts/clients. */
+/** The programs of the Java suites: admin, produce, store, consume, group, million, read, kill-load. Called by scripts/clients. */
 public final class Main {
     private Main() {}
 
     public static void main(String[] arguments) throws Exception {
         String bootstrap = System.getenv("CORELOG_BOOTSTRAP");
         if (bootstrap == null || arguments.length == 0) {
-            System.err.println("usage: CORELOG_BOOTSTRAP=host:port Main admin|produce|consume|group|group-member DIR TOPIC GROUP NAME|million N DIR|kill-load DIR TOPIC|read DIR TOPIC PASS");
+            System.err.println("usage: CORELOG_BOOTSTRAP=host:port Main admin|produce|store|consume|group|group-member DIR TOPIC GROUP NAME|million N DIR|kill-load DIR TOPIC|read DIR TOPIC PASS");
             System.exit(2);
         }
         Connections connections = new Connections(bootstrap);
         boolean good = switch (arguments[0]) {
             case "admin" -> AdminSuite.run(connections);
             case "produce" -> ProduceSuite.run(connections);
+            case "store" -> StoreSuite.run(connections);
             case "consume" -> ConsumeSuite.run(connections);
             case "group" -> GroupSuite.run(connections);
             case "group-member" ->

@@ -1,0 +1,198 @@
+"""aiokafka, a client of its own in Python that speaks old versions. Run by scripts/clients/aiokafka."""
+
+import asyncio
+import time
+
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
+from aiokafka.errors import OffsetOutOfRangeError
+
+from suite import BOOTSTRAP, PATIENCE, Suite, equal, fresh
+
+CODECS = [None, "gzip", "snappy", "lz4", "zstd"]
+RECORDS = 300
+
+suite = Suite("aiokafka")
+
+
+async def topic(prefix, partitions=1, **configs):
+    name = fresh(prefix)
+    admin = AIOKafkaAdminClient(bootstrap_servers=BOOTSTRAP)
+    await admin.start()
+    try:
+        config = {key.replace("_", "."): value for key, value in configs.items()}
+        await admin.create_topics([NewTopic(name, partitions, 1, topic_configs=config)])
+    finally:
+        await admin.close()
+    return name
+
+
+class producing:
+    """A started producer for the length of a block."""
+
+    def __init__(self, **settings):
+        self.client = AIOKafkaProducer(bootstrap_servers=BOOTSTRAP, **settings)
+
+    async def __aenter__(self):
+        await self.client.start()
+        return self.client
+
+    async def __aexit__(self, *_):
+        await self.client.stop()
+
+
+class consuming:
+    """A started consumer of one partition from an offset, for the length of a block."""
+
+    def __init__(self, name, offset, partition=0, **settings):
+        self.partition = TopicPartition(name, partition)
+        self.offset = offset
+        self.client = AIOKafkaConsumer(
+            bootstrap_servers=BOOTSTRAP, enable_auto_commit=False, auto_offset_reset="none", **settings)
+
+    async def __aenter__(self):
+        await self.client.start()
+        self.client.assign([self.partition])
+        if self.offset is not None:
+            self.client.seek(self.partition, self.offset)
+        return self.client
+
+    async def __aexit__(self, *_):
+        await self.client.stop()
+
+
+async def take(client, count):
+    came = []
+    async with asyncio.timeout(PATIENCE):
+        while len(came) < count:
+            batch = await client.getmany(timeout_ms=200, max_records=count - len(came))
+            for records in batch.values():
+                came.extend(records)
+    return came
+
+
+def workload(count, start):
+    return [
+        (f"k{i}".encode() if i % 3 else None, bytes([i % 251]) * (i * 7 % 900), start + i, [("h", b"%d" % i)])
+        for i in range(count)
+    ]
+
+
+async def fill(name, count, start, **settings):
+    sent = workload(count, start)
+    async with producing(linger_ms=20, **settings) as client:
+        answers = [
+            await client.send(name, value, key, 0, timestamp, headers) for key, value, timestamp, headers in sent
+        ]
+        return sent, [await answer for answer in answers]
+
+
+async def codec(codec, **settings):
+    name = await topic(f"aio-{codec or 'none'}")
+    sent, answers = await fill(name, RECORDS, int(time.time() * 1000) - 100_000, compression_type=codec, **settings)
+    equal(list(range(RECORDS)), [answer.offset for answer in answers], "offsets answered")
+    async with consuming(name, 0) as client:
+        came = await take(client, RECORDS)
+    for i, (record, (key, value, timestamp, headers)) in enumerate(zip(came, sent)):
+        equal((i, key, value, timestamp), (record.offset, record.key, record.value, record.timestamp), "record")
+        equal(tuple(headers), record.headers, "headers")
+
+
+async def acks(level):
+    name = await topic("aio-acks")
+    await fill(name, 100, int(time.time() * 1000), acks=level)
+    async with consuming(name, 0) as client:
+        equal(100, len(await take(client, 100)), "records")
+
+
+async def shapes():
+    name = await topic("aio-shapes")
+    sent = [(key, value) for key in (None, b"", b"1") for value in (None, b"", b"2") if (key, value) != (None, None)]
+    async with producing() as client:
+        for key, value in sent:
+            await client.send_and_wait(name, value, key, 0, headers=[("a", b""), ("a", b"2")])
+    async with consuming(name, 0) as client:
+        came = await take(client, len(sent))
+    equal(sent, [(record.key, record.value) for record in came], "keys and values")
+    equal((("a", b""), ("a", b"2")), came[0].headers, "headers")
+
+
+async def positions():
+    name = await topic("aio-positions")
+    start = int(time.time() * 1000) - 100_000
+    await fill(name, 100, start)
+    async with consuming(name, 0) as client:
+        partition = TopicPartition(name, 0)
+        for offset in (0, 57, 99):
+            client.seek(partition, offset)
+            equal(offset, (await take(client, 1))[0].offset, "first offset")
+        equal({partition: 0}, await client.beginning_offsets([partition]), "beginning")
+        equal({partition: 100}, await client.end_offsets([partition]), "end")
+        await client.seek_to_end(partition)
+        await fill(name, 1, start)
+        equal(100, (await take(client, 1))[0].offset, "from the end")
+    async with consuming(name, 500) as client:
+        try:
+            await asyncio.wait_for(client.getone(), PATIENCE)
+            raise AssertionError("an offset that is not there was read")
+        except OffsetOutOfRangeError:
+            pass
+
+
+async def times(codec):
+    name = await topic("aio-times")
+    start = int(time.time() * 1000) - 100_000
+    await fill(name, 100, start, compression_type=codec)
+    async with consuming(name, 0) as client:
+        partition = TopicPartition(name, 0)
+        for offset in (0, 1, 50, 99):
+            found = (await client.offsets_for_times({partition: start + offset}))[partition]
+            equal((offset, start + offset), (found.offset, found.timestamp), "found")
+        equal(None, (await client.offsets_for_times({partition: start + 100}))[partition], "after the last")
+
+
+async def waiting():
+    name = await topic("aio-waiting")
+    async with consuming(name, 0, fetch_max_wait_ms=10_000) as client:
+        reader = asyncio.create_task(client.getone())
+        await asyncio.sleep(1)
+        equal(False, reader.done(), "done before anything was written")
+        start = time.monotonic()
+        await fill(name, 1, int(time.time() * 1000))
+        await asyncio.wait_for(reader, PATIENCE)
+        if time.monotonic() - start > 2:
+            raise AssertionError(f"woken after {time.monotonic() - start:.1f} s")
+
+
+async def administration():
+    name = await topic("aio-admin", 4, max_message_bytes="12345")
+    admin = AIOKafkaAdminClient(bootstrap_servers=BOOTSTRAP)
+    await admin.start()
+    try:
+        described = (await admin.describe_topics([name]))[0]
+        equal((0, name, 4), (described["error_code"], described["topic"], len(described["partitions"])), "described")
+        answers = await admin.describe_configs([ConfigResource(ConfigResourceType.TOPIC, name)])
+        configs = {entry[0]: entry[1] for entry in answers[0].resources[0][4]}
+        equal("12345", configs["max.message.bytes"], "max.message.bytes")
+        await admin.delete_topics([name])
+    finally:
+        await admin.close()
+
+
+async def main():
+    for name in CODECS:
+        await suite.check_async(f"produce {name or 'none'}", codec, name)
+    await suite.check_async("idempotent", lambda: codec("lz4", enable_idempotence=True))
+    for level in (0, 1, "all"):
+        await suite.check_async(f"acks={level}", acks, level)
+    await suite.check_async("keys, headers and nulls", shapes)
+    await suite.check_async("fetch from start, offset and end", positions)
+    for name in CODECS:
+        await suite.check_async(f"offsets by time in {name or 'none'}", times, name)
+    await suite.check_async("a waiting fetch is woken", waiting)
+    await suite.check_async("topics and configs", administration)
+
+
+asyncio.run(main())
+suite.finish()
