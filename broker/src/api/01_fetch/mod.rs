@@ -215,10 +215,9 @@ impl Fetch {
         charge
     }
 
-    /// The most that one response may have of batches.
-    fn bytes_asked(&self) -> usize {
-        let of_partitions = self.due_items().map(|range| range.bytes_max);
-        of_partitions.fold(0, usize::saturating_add).min(self.bytes_max)
+    /// What the partitions that are due may give, all together.
+    fn bytes_due(&self) -> usize {
+        self.due_items().map(|range| range.bytes_max).fold(0, usize::saturating_add)
     }
 
     fn due_items(&self) -> impl Iterator<Item = &FetchRange> {
@@ -230,7 +229,7 @@ impl Fetch {
     /// exceed the budget.
     async fn read_charged(&mut self, broker: &Broker) -> Charge {
         let replies = &broker.replies;
-        let mut room = room_for(replies, self.bytes_asked() as u64).await;
+        let mut room = room_for(replies, self.bytes_due().min(self.bytes_max) as u64).await;
         self.read(broker, usize::try_from(room.bytes()).unwrap_or(usize::MAX)).await;
         let found = (self.bytes as u64).min(replies.charge_max());
         if found > room.bytes() {
@@ -253,7 +252,7 @@ impl Fetch {
     async fn read(&mut self, broker: &Broker, room: usize) {
         self.bytes = 0;
         let bytes_max = self.bytes_max.min(room);
-        let side_by_side = self.bytes_asked() <= bytes_max;
+        let side_by_side = self.bytes_due() <= bytes_max;
         let mut left = bytes_max;
         let mut submitted = Vec::new();
         for group in 0..self.groups.0.len() {
