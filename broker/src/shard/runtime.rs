@@ -51,9 +51,9 @@ impl Shard {
         metrics: Rc<CoreMetrics>,
     ) -> Rc<Self> {
         Rc::new(Self {
+            cores: view.cores(),
             view: RefCell::new(view),
             endpoint,
-            cores,
             reconciler,
             groups,
             applying: glommio::sync::Semaphore::new(1),

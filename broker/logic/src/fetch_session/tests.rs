@@ -308,13 +308,13 @@ proptest! {
                 .collect();
             let of = |partition: i32| facts.get(&partition).copied().unwrap_or(told(0));
             let mut expected = Vec::new();
-            for at in 0..model.len() {
-                let now = of(model[at].0);
-                let before = std::mem::replace(&mut model[at].2, now);
+            for one in &mut model {
+                let now = of(one.0);
+                let before = std::mem::replace(&mut one.2, now);
                 let moved = before.high_watermark != now.high_watermark
                     || before.log_start_offset != now.log_start_offset;
                 if moved || now.has_records || now.failed {
-                    expected.push(model[at].0);
+                    expected.push(one.0);
                 }
             }
             let (behind, front): (Model, Model) = model.into_iter().partition(|one| one.2.has_records);

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use corelog_logic::controller::TopicId;
+use corelog_logic::controller::{MetadataImage, TopicId};
 use corelog_storage::batch::BatchBuilder;
 use corelog_storage::io::glommio::GlommioIo;
 use corelog_storage::log::{LogConfig, NoTenant};
@@ -12,7 +12,7 @@ use futures_util::FutureExt;
 use glommio::{LocalExecutorBuilder, Placement};
 
 use super::*;
-use crate::config::{Given, TopicConfig};
+use crate::config::{BrokerValues, Given, TopicConfig};
 use crate::drive::tasks::PartitionId;
 use crate::drive::{Bugs, ProducerTenant, Settings, Store, log_identity};
 
@@ -27,8 +27,8 @@ async fn partition(dir: &Path, bugs: Bugs) -> (Rc<Store>, Rc<Partitions>) {
     let recovered = recover(&io, &options, &mut advisors).await.unwrap();
     let core = recovered.cores.into_iter().next().unwrap();
     let options = StoreOptions::new(1, 4 << 20);
-    let store = Store::open(io, options, core, &mut |_| unreachable!(), &mut |_| LogConfig::default());
-    let store = store.await.unwrap();
+    let store =
+        Store::open(io, options, core, &mut |_| unreachable!(), &mut |_| LogConfig::default()).await.unwrap();
     let producers = Rc::new(std::cell::RefCell::new(ProducerTenant::default()));
     let identity = log_identity("topic", &ID, 1);
     let log = store.create_log(identity, 0, LogConfig::default(), producers.clone()).await.unwrap();
@@ -37,7 +37,8 @@ async fn partition(dir: &Path, bugs: Bugs) -> (Rc<Store>, Rc<Partitions>) {
         producer_id_expiration_ms: i64::MAX,
         bugs,
     });
-    let config = TopicConfig::resolve(|_| None, &Given::default());
+    let (image, given) = (MetadataImage::default(), Given::default());
+    let config = TopicConfig::resolve(|_| None, &BrokerValues::new(&image, 1, &given));
     partitions.insert(ID, Ok(Rc::new(Partition::new(log, producers, 0, config))));
     (store, partitions)
 }
