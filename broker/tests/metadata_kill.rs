@@ -4,7 +4,7 @@
 //! changes metadata and says so line by line; the parent kills it after some lines and looks into the store. Snapshots are made
 //! often, so that kills fall into them, too.
 
-#![allow(clippy::unwrap_used, clippy::print_stdout)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout)]
 
 use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader, Write};

@@ -317,15 +317,6 @@ pub const SHAPES: &[Shape] = &[
             BOOLEAN.since(3),                                              // documentation
         ],
     },
-    Shape { key: 42, name: "DeleteGroups", min: 0, max: 2, flexible: 2, fields: &[field(Array(&String))] },
-    Shape {
-        key: 47,
-        name: "OffsetDelete",
-        min: 0,
-        max: 0,
-        flexible: i16::MAX,
-        fields: &[STRING, field(Array(&Struct(&[STRING, field(Array(&Fixed(4)))])))], // group id, topic, partitions
-    },
     Shape {
         key: 33,
         name: "AlterConfigs",
@@ -364,6 +355,7 @@ pub const SHAPES: &[Shape] = &[
             BOOLEAN, // validate only
         ],
     },
+    Shape { key: 42, name: "DeleteGroups", min: 0, max: 2, flexible: 2, fields: &[field(Array(&String))] },
     Shape {
         key: 43,
         name: "ElectLeaders",
@@ -413,6 +405,14 @@ pub const SHAPES: &[Shape] = &[
             INT32,                                                     // timeout
             field(Array(&Struct(&[STRING, field(Array(&Fixed(4)))]))), // topics and partitions
         ],
+    },
+    Shape {
+        key: 47,
+        name: "OffsetDelete",
+        min: 0,
+        max: 0,
+        flexible: i16::MAX,
+        fields: &[STRING, field(Array(&Struct(&[STRING, field(Array(&Fixed(4)))])))], // group id, topic, partitions
     },
     Shape {
         key: 48,
