@@ -94,8 +94,11 @@ impl View {
             // What all topics fall back to has changed: each of them is looked at.
             let all = delta.configs_changed.iter().any(|resource| resource.kind == ResourceKind::Broker);
             let every = image.topics().filter(|_| all);
+            // A topic that is created with configurations is in both; its logs must be opened once.
             let reconfigured = delta.configs_changed.iter().filter_map(|resource| match resource.kind {
-                ResourceKind::Topic if !all => image.topic_by_name(&resource.name),
+                ResourceKind::Topic if !all => image
+                    .topic_by_name(&resource.name)
+                    .filter(|topic| !delta.topics_changed.contains(&topic.id)),
                 _ => None,
             });
             let changed = delta.topics_changed.iter().filter_map(|topic_id| image.topic(topic_id));
@@ -135,3 +138,6 @@ impl View {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
