@@ -16,8 +16,8 @@ use super::error_code::{ErrorCode, Refusal};
 use super::service::ConnectionInfo;
 use crate::config::BrokerConfig;
 use crate::drive::tasks::{
-    AppendOutcome, AppendTask, FetchOutcome, FetchTask, GroupOutcome, GroupTask, OffsetsOutcome, OffsetsTask,
-    PartitionId, WatchTask,
+    AppendOutcome, AppendTask, DeleteRecordsOutcome, DeleteRecordsTask, FetchOutcome, FetchTask,
+    GroupOutcome, GroupTask, OffsetsOutcome, OffsetsTask, PartitionId, WatchTask,
 };
 use crate::metrics::CoreMetrics;
 use crate::shard::Core;
@@ -47,6 +47,8 @@ pub trait Cores {
     fn offsets(&self, core: Core, task: OffsetsTask) -> Submitted<OffsetsOutcome>;
     /// Asks groups on one core.
     fn group(&self, core: Core, task: GroupTask) -> Submitted<GroupOutcome>;
+    /// Deletes records on one core.
+    fn delete_records(&self, core: Core, task: DeleteRecordsTask) -> Submitted<DeleteRecordsOutcome>;
     /// Resolves after `duration`.
     fn sleep(&self, duration: Duration) -> Local<()>;
 }

@@ -10,8 +10,8 @@ use corelog_logic::controller::MetadataImage;
 
 use super::broker::{Cores, Local, Submitted};
 use crate::drive::tasks::{
-    AppendOutcome, AppendTask, FetchOutcome, FetchTask, GroupOutcome, GroupTask, OffsetsOutcome, OffsetsTask,
-    PartitionId, WatchTask,
+    AppendOutcome, AppendTask, DeleteRecordsOutcome, DeleteRecordsTask, FetchOutcome, FetchTask,
+    GroupOutcome, GroupTask, OffsetsOutcome, OffsetsTask, PartitionId, WatchTask,
 };
 use crate::shard::Core;
 use crate::shard::mailbox::Gone;
@@ -83,6 +83,13 @@ impl Cores for NodeCores {
     fn group(&self, core: Core, task: GroupTask) -> Submitted<GroupOutcome> {
         self.submit(core, Query::Group(Box::new(task)), |answer| match answer {
             Answer::Group(outcome) => Some(*outcome),
+            _ => None,
+        })
+    }
+
+    fn delete_records(&self, core: Core, task: DeleteRecordsTask) -> Submitted<DeleteRecordsOutcome> {
+        self.submit(core, Query::DeleteRecords(task), |answer| match answer {
+            Answer::DeleteRecords(outcome) => Some(outcome),
             _ => None,
         })
     }

@@ -20,6 +20,8 @@ mod api_versions;
 mod create_topics;
 #[path = "42_delete_groups.rs"]
 mod delete_groups;
+#[path = "21_delete_records.rs"]
+mod delete_records;
 #[path = "20_delete_topics.rs"]
 mod delete_topics;
 #[path = "60_describe_cluster.rs"]
@@ -95,6 +97,7 @@ pub(crate) const APIS: &[Api] = &[
     Api { key: api_versions::KEY, advertised_min: None, handle: api_versions::handle },
     Api { key: 19, advertised_min: None, handle: create_topics::handle },
     Api { key: 20, advertised_min: None, handle: delete_topics::handle },
+    Api { key: 21, advertised_min: None, handle: delete_records::handle },
     Api { key: 22, advertised_min: None, handle: init_producer_id::handle },
     Api { key: 32, advertised_min: None, handle: describe_configs::handle },
     Api { key: 42, advertised_min: None, handle: delete_groups::handle },

@@ -8,6 +8,7 @@ use std::time::Duration;
 use corelog_storage::StorageError;
 use corelog_storage::batch::{Compression, RecordValidation};
 use corelog_storage::io::glommio::GlommioIo;
+use corelog_storage::io::{Class, Io};
 use corelog_storage::journal::{CommitReport, FlushMode};
 use corelog_storage::recovery::RecoveredCore;
 use corelog_storage::store::StoreOptions;
@@ -19,7 +20,10 @@ use crate::api::broker::{Broker, ProducerIds};
 use crate::api::cores::NodeCores;
 use crate::config::{BrokerConfig, Flush, ValidateRecords};
 use crate::control::Control;
-use crate::drive::{GroupSettings, Groups, Partitions, Reconciler, Settings, Store, Tenants};
+use crate::drive::{
+    CleanerSettings, GroupSettings, Groups, Housekeeping, Partitions, Reconciler, Settings, Store, Tenants,
+    clean_logs, keep_house,
+};
 use crate::metrics::{CoreMetrics, NetworkStats};
 use crate::net::{CoreListener, NetSettings, Server, ServerParts};
 use crate::shard::Core;
@@ -117,6 +121,10 @@ impl CoreSeed {
         let adopting = server.clone();
         glommio::spawn_local(shard.clone().serve(move |handover| adopting.adopt(handover), applied)).detach();
         glommio::spawn_local(expire_producers(partitions.clone())).detach();
+        let housekeeping = keep_house(partitions.clone(), store.clone(), housekeeping_of(&node.config));
+        GlommioIo::new().spawn(Class::Housekeeping, housekeeping);
+        let cleaning = clean_logs(partitions.clone(), cleaner_of(&node));
+        GlommioIo::new().spawn(Class::Housekeeping, cleaning);
         glommio::spawn_local(end_waits_at_stop(node.clone(), partitions)).detach();
         glommio::spawn_local(stop_when_all_directories_fail(store.clone(), node.config.log_dirs.len()))
             .detach();
@@ -168,6 +176,24 @@ async fn open(
         producer_id_expiration_ms: config.producer_id_expiration_ms,
     });
     Ok(Reconciler::new(store, partitions, tenants, dirs))
+}
+
+fn housekeeping_of(config: &BrokerConfig) -> Housekeeping {
+    Housekeeping {
+        initial_delay: Duration::from_millis(config.initial_task_delay_ms),
+        retention_interval: Duration::from_millis(config.retention_check_interval_ms),
+    }
+}
+
+/// A core's part of what the node may use for compaction.
+fn cleaner_of(node: &Node) -> CleanerSettings {
+    let cores = u64::from(node.cores);
+    CleanerSettings {
+        enabled: node.config.cleaner_enable,
+        backoff: Duration::from_millis(node.config.cleaner_backoff_ms),
+        map_bytes_max: usize::try_from(node.config.cleaner_dedupe_buffer_bytes / cores).unwrap_or(usize::MAX),
+        bytes_per_second: node.config.cleaner_io_bytes_per_second as f64 / cores as f64,
+    }
 }
 
 /// A core's journals and caches within its share of the memory: what is in no segment yet is held in memory too.

@@ -42,6 +42,14 @@ pub struct BrokerConfig {
     pub socket_request_max_bytes: usize,
     pub fetch_max_bytes: i32,
     pub producer_id_expiration_ms: i64,
+    pub initial_task_delay_ms: u64,
+    pub retention_check_interval_ms: u64,
+    pub cleaner_enable: bool,
+    pub cleaner_backoff_ms: u64,
+    /// Memory of all cores' cleaners.
+    pub cleaner_dedupe_buffer_bytes: u64,
+    /// Reads and writes of all cores' cleaners; `u64::MAX` for any rate.
+    pub cleaner_io_bytes_per_second: u64,
     /// 0: all that the process may use.
     pub cores: usize,
     /// 0: a quarter of the machine, at most 2 GiB.
@@ -150,6 +158,15 @@ impl BrokerConfig {
             socket_request_max_bytes: number(&given, "socket.request.max.bytes") as usize,
             fetch_max_bytes: number(&given, "fetch.max.bytes") as i32,
             producer_id_expiration_ms: number(&given, "producer.id.expiration.ms"),
+            initial_task_delay_ms: number(&given, "log.initial.task.delay.ms").max(0) as u64,
+            retention_check_interval_ms: number(&given, "log.retention.check.interval.ms").max(1) as u64,
+            cleaner_enable: flag("log.cleaner.enable"),
+            cleaner_backoff_ms: number(&given, "log.cleaner.backoff.ms").max(1) as u64,
+            cleaner_dedupe_buffer_bytes: number(&given, "log.cleaner.dedupe.buffer.size").max(0) as u64,
+            cleaner_io_bytes_per_second: text("log.cleaner.io.max.bytes.per.second")
+                .trim()
+                .parse::<f64>()
+                .map_or(u64::MAX, |rate| rate.max(1.0) as u64),
             cores: number(&given, "corelog.cores") as usize,
             memory_bytes,
             flush: if text("corelog.flush") == "written" { Flush::Written } else { Flush::Always },

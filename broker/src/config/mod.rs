@@ -20,5 +20,5 @@ pub use group_settings::GroupsConfig;
 pub use listeners::Listener;
 pub use load::{ConfigError, Given, Loaded, load};
 pub use setting::{Effect, InvalidValue, Kind, Setting};
-pub use topic_config::{Source, Synonym, TopicConfig, check as check_topic_config, synonyms};
+pub use topic_config::{CleanupPolicy, Source, Synonym, TopicConfig, check as check_topic_config, synonyms};
 pub use topic_settings::{TOPIC_SETTINGS, TopicSetting, topic_setting};

@@ -50,6 +50,8 @@ pub enum Allowed {
     OneOf(&'static [&'static str]),
     /// Every element of a list is one of these, and there is at least one.
     EachOf(&'static [&'static str]),
+    /// Every element of a list is one of these, and none is there twice; the list may be empty.
+    SetOf(&'static [&'static str]),
 }
 
 impl fmt::Display for Allowed {
@@ -61,6 +63,7 @@ impl fmt::Display for Allowed {
             Self::Ratio => write!(f, " from 0 to 1"),
             Self::OneOf(names) => write!(f, ": one of {}", names.join(", ")),
             Self::EachOf(names) => write!(f, " of {}", names.join(", ")),
+            Self::SetOf(names) => write!(f, " of {}, each at most once, or nothing", names.join(", ")),
         }
     }
 }
@@ -140,6 +143,11 @@ impl Setting {
             },
             Kind::List => match self.allowed {
                 Allowed::EachOf(names) => !value.is_empty() && list(value).all(|item| names.contains(&item)),
+                Allowed::SetOf(names) => {
+                    let items: Vec<&str> = list(value).collect();
+                    let twice = items.iter().enumerate().any(|(at, item)| items[..at].contains(item));
+                    !twice && items.iter().all(|item| names.contains(item))
+                }
                 _ => true,
             },
         }

@@ -126,3 +126,34 @@ fn a_topics_key_is_checked() {
     assert!(check_topic_config("segment.bytes", "14").is_err());
     assert!(check_topic_config("no.such.key", "1").is_err());
 }
+
+#[test]
+fn a_cleanup_policy_names_each_way_at_most_once_and_may_name_none() {
+    for (text, delete, compact) in [
+        ("delete", true, false),
+        ("compact", false, true),
+        ("compact, delete", true, true),
+        ("", false, false),
+    ] {
+        check_topic_config("cleanup.policy", text).unwrap();
+        let config =
+            TopicConfig::resolve(|name| (name == "cleanup.policy").then_some(text), &Given::default());
+        assert_eq!(config.cleanup, CleanupPolicy { delete, compact }, "{text:?}");
+    }
+    for text in ["delete,delete", "shred", "delete,shred"] {
+        check_topic_config("cleanup.policy", text).unwrap_err();
+    }
+}
+
+#[test]
+fn retention_is_a_week_and_minus_one_is_for_ever() {
+    let of = |overrides: &[&str]| {
+        let overrides: Vec<String> = overrides.iter().map(|&text| text.to_owned()).collect();
+        let config = TopicConfig::resolve(|_| None, &load(None, &overrides).unwrap().given);
+        (config.retention_ms, config.retention_bytes)
+    };
+    assert_eq!(of(&[]), (Some(604_800_000), None));
+    assert_eq!(of(&["log.retention.minutes=2"]), (Some(120_000), None));
+    assert_eq!(of(&["log.retention.hours=-1", "log.retention.bytes=7"]), (None, Some(7)));
+    assert_eq!(of(&["log.retention.ms=5", "log.retention.hours=1"]), (Some(5), None));
+}

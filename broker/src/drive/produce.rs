@@ -56,7 +56,7 @@ async fn append(
     let partition = partitions.find(&partition, image_version).await?;
     let now_ms = now_ms();
     let header = validated(&partition, &mut records, partitions.settings().record_validation, now_ms)?;
-    let permit = partition.log().prepare(records.len(), now_ms).await?;
+    let permit = partition.log().prepare(records.len(), header.max_timestamp, now_ms).await?;
 
     // From here to the append nothing waits: what the producer check saw still holds when the batch gets its offsets.
     let append_time_ms = |max_timestamp| if partition.config().log_append_time { max_timestamp } else { -1 };
@@ -87,7 +87,7 @@ fn validated(
     let limits = ValidationLimits {
         batch_bytes_max: config.max_message_bytes,
         records: validation,
-        keys_required: config.keys_required,
+        keys_required: config.cleanup.compact,
         // On a LogAppendTime topic the producers' timestamps are replaced, and so never wrong.
         timestamp_ms_min: if config.log_append_time {
             i64::MIN

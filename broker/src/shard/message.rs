@@ -9,8 +9,8 @@ use corelog_logic::controller::{Delta, MetadataImage};
 use super::balance::Handover;
 use super::mailbox;
 use crate::drive::tasks::{
-    AppendOutcome, AppendTask, FetchOutcome, FetchTask, GroupOutcome, GroupTask, OffsetsOutcome, OffsetsTask,
-    WatchTask,
+    AppendOutcome, AppendTask, DeleteRecordsOutcome, DeleteRecordsTask, FetchOutcome, FetchTask,
+    GroupOutcome, GroupTask, OffsetsOutcome, OffsetsTask, WatchTask,
 };
 use crate::metrics::CoreStats;
 
@@ -27,6 +27,8 @@ pub enum Query {
     Offsets(OffsetsTask),
     /// Ask the groups of one partition.
     Group(Box<GroupTask>),
+    /// Delete records below an offset.
+    DeleteRecords(DeleteRecordsTask),
 }
 
 /// A committed version of the metadata, with what changed since the one before.
@@ -44,6 +46,7 @@ pub enum Answer {
     Watched,
     Offsets(OffsetsOutcome),
     Group(Box<GroupOutcome>),
+    DeleteRecords(DeleteRecordsOutcome),
 }
 
 /// A message without a reply.

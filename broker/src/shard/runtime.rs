@@ -167,6 +167,9 @@ impl Shard {
                 let groups = self.groups.clone();
                 Box::pin(async move { Answer::Group(Box::new(groups.handle(*task).await)) })
             }
+            Query::DeleteRecords(task) => {
+                Box::pin(async move { Answer::DeleteRecords(drive::delete_records(partitions, task).await) })
+            }
         }
     }
 
@@ -191,12 +194,16 @@ impl Shard {
     pub fn stats(&self) -> CoreStats {
         let mailbox = self.endpoint.counters();
         let (groups, group_offsets) = self.groups.counts();
+        let store = self.reconciler.store();
+        let (log_bytes, log_segments) = store.log_sizes();
         CoreStats {
             core: self.core().0,
             requests: self.metrics.requests(),
             flush: self.metrics.flushes(),
             network: (self.network.borrow())(),
-            store: self.reconciler.store().stats(),
+            store: store.stats(),
+            log_bytes,
+            log_segments,
             partitions: self.reconciler.partitions().len() as u64,
             groups,
             group_offsets,

@@ -36,6 +36,7 @@ pub(crate) const NODE_ID: i32 = 7;
 pub(crate) struct Log {
     pub(crate) batches: Vec<(i64, i64, Bytes)>,
     pub(crate) next_offset: i64,
+    pub(crate) start_offset: i64,
     pub(crate) fails_with: Option<PartitionError>,
 }
 
@@ -172,6 +173,29 @@ impl Cores for FakeCores {
     fn group(&self, core: Core, task: GroupTask) -> Submitted<GroupOutcome> {
         let outcome = crate::group_fakes::decide(&self.0, task);
         self.0.told(core, "group", 1, outcome)
+    }
+
+    fn delete_records(&self, core: Core, task: DeleteRecordsTask) -> Submitted<DeleteRecordsOutcome> {
+        let outcome = task
+            .partitions
+            .iter()
+            .map(|asked| {
+                self.0.on(&asked.partition, |log| {
+                    let (offset, high_watermark) = (asked.offset.unwrap_or(log.next_offset), log.next_offset);
+                    let log_start_offset = log.start_offset;
+                    if offset > high_watermark {
+                        return Err(PartitionError::OffsetOutOfRange {
+                            offset,
+                            log_start_offset,
+                            high_watermark,
+                        });
+                    }
+                    log.start_offset = log_start_offset.max(offset);
+                    Ok(log.start_offset)
+                })
+            })
+            .collect();
+        self.0.told(core, "delete records", task.partitions.len(), outcome)
     }
 
     fn sleep(&self, _: Duration) -> Local<()> {

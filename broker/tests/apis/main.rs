@@ -4,6 +4,7 @@
 
 mod codecs;
 mod consume;
+mod delete_records;
 mod describe;
 mod fakes;
 mod group_fakes;

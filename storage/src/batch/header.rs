@@ -28,7 +28,7 @@ const COMPRESSION_MASK: i16 = 0x07;
 const LOG_APPEND_TIME: i16 = 0x08;
 const TRANSACTIONAL: i16 = 0x10;
 const CONTROL: i16 = 0x20;
-const DELETE_HORIZON: i16 = 0x40;
+pub(super) const DELETE_HORIZON: i16 = 0x40;
 /// All attribute bits that have a meaning.
 pub(crate) const KNOWN_ATTRIBUTES: i16 = 0x7f;
 
