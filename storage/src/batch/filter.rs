@@ -13,7 +13,7 @@ use crate::types::Offset;
 
 /// A record as a filter sees it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct StoredRecord<'a> {
+pub struct BatchRecord<'a> {
     /// Its offset in the log.
     pub offset: Offset,
     /// Its timestamp in ms; -1 for none.
@@ -45,7 +45,7 @@ pub fn visit_records(
     batch: &[u8],
     header: &BatchHeader,
     decompressed_bytes_max: u64,
-    mut visit: impl FnMut(&StoredRecord<'_>) -> bool,
+    mut visit: impl FnMut(&BatchRecord<'_>) -> bool,
 ) -> Result<(), BatchError> {
     let plain = plain_records(batch, header, decompressed_bytes_max)?;
     let mut left = &plain[..];
@@ -70,7 +70,7 @@ pub fn filter(
     header: &BatchHeader,
     decompressed_bytes_max: u64,
     (horizon_ms, force_horizon): (i64, bool),
-    mut keep: impl FnMut(&StoredRecord<'_>) -> bool,
+    mut keep: impl FnMut(&BatchRecord<'_>) -> bool,
 ) -> Result<Filtered, BatchError> {
     let plain = plain_records(batch, header, decompressed_bytes_max)?;
     let mut kept = Vec::new();
@@ -113,7 +113,7 @@ pub fn empty_batch(header: &BatchHeader) -> Vec<u8> {
     seal(empty, &[])
 }
 
-fn encode(header: &BatchHeader, kept: &[StoredRecord<'_>], horizon_ms: Option<i64>) -> Vec<u8> {
+fn encode(header: &BatchHeader, kept: &[BatchRecord<'_>], horizon_ms: Option<i64>) -> Vec<u8> {
     let base_timestamp = horizon_ms.or(kept.first().map(|record| record.timestamp_ms)).unwrap_or(-1);
     let mut plain = Vec::new();
     let mut body = Vec::new();
@@ -177,7 +177,7 @@ fn plain_records<'a>(
     Ok(plain.into())
 }
 
-fn next_record<'a>(bytes: &'a [u8], header: &BatchHeader) -> Option<(StoredRecord<'a>, &'a [u8])> {
+fn next_record<'a>(bytes: &'a [u8], header: &BatchHeader) -> Option<(BatchRecord<'a>, &'a [u8])> {
     let mut left = bytes;
     let len = usize::try_from(varlong(&mut left)?).ok()?;
     let (mut body, after) = left.split_at_checked(len)?;
@@ -193,7 +193,7 @@ fn next_record<'a>(bytes: &'a [u8], header: &BatchHeader) -> Option<(StoredRecor
         TimestampType::CreateTime => header.base_timestamp.wrapping_add(timestamp_delta),
     };
     let offset = header.base_offset.checked_add(i64::from(offset_delta))?;
-    Some((StoredRecord { offset, timestamp_ms, key, value, offset_delta, attributes, rest }, after))
+    Some((BatchRecord { offset, timestamp_ms, key, value, offset_delta, attributes, rest }, after))
 }
 
 /// Some(None) for null, None when the bytes end early.

@@ -4,7 +4,7 @@
 //! for each batch, in offset order.
 
 use super::KeyMap;
-use crate::batch::{self, BatchError, BatchHeader, StoredRecord};
+use crate::batch::{self, BatchError, BatchHeader, BatchRecord};
 use crate::types::Offset;
 
 /// Bound on what a stored batch decompresses to here, in bytes: it is held whole. One that exceeds it stays as it is.
@@ -130,7 +130,7 @@ impl Cleaner<'_> {
         }
         let new_horizon_ms = self.now_ms.saturating_add(self.delete_retention_ms);
         let keep =
-            |record: &StoredRecord<'_>| !discards && (header.is_control() || self.keeps(record, horizon_ms));
+            |record: &BatchRecord<'_>| !discards && (header.is_control() || self.keeps(record, horizon_ms));
         let filtered =
             batch::filter(bytes, header, DECOMPRESSED_BYTES_MAX, (new_horizon_ms, is_empty_marker), keep);
         let filtered = match filtered {
@@ -146,7 +146,7 @@ impl Cleaner<'_> {
         })
     }
 
-    fn keeps(&self, record: &StoredRecord<'_>, horizon_ms: Option<i64>) -> bool {
+    fn keeps(&self, record: &BatchRecord<'_>, horizon_ms: Option<i64>) -> bool {
         if record.offset > self.map.latest_offset() {
             return true;
         }

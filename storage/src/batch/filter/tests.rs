@@ -46,7 +46,7 @@ proptest! {
         }
         let batch = builder.build();
         let header = BatchHeader::parse(&batch).unwrap();
-        let keep = |record: &StoredRecord<'_>| fields[(record.offset - 100) as usize].3;
+        let keep = |record: &BatchRecord<'_>| fields[(record.offset - 100) as usize].3;
         let filtered = filter(&batch, &header, MAX, (9_000, false), keep).unwrap();
         let expected: Vec<_> = records(&batch).into_iter().filter(|(offset, _)| fields[(offset - 100) as usize].3).collect();
         prop_assert_eq!(filtered.retained, expected.len());
