@@ -184,6 +184,8 @@ fn decode(key: i16, version: i16, body: Bytes) -> Result<(), String> {
         42 => run::<DeleteGroupsRequest>(version, body),
         47 => run::<OffsetDeleteRequest>(version, body),
         60 => run::<DescribeClusterRequest>(version, body),
+        68 => run::<ConsumerGroupHeartbeatRequest>(version, body),
+        69 => run::<ConsumerGroupDescribeRequest>(version, body),
         other => panic!("no decoder for API {other}"),
     }
 }

@@ -16,6 +16,10 @@ pub mod wire;
 
 #[path = "18_api_versions.rs"]
 mod api_versions;
+#[path = "69_consumer_group_describe.rs"]
+mod consumer_group_describe;
+#[path = "68_consumer_group_heartbeat.rs"]
+mod consumer_group_heartbeat;
 #[path = "19_create_topics.rs"]
 mod create_topics;
 #[path = "42_delete_groups.rs"]
@@ -100,6 +104,8 @@ pub(crate) const APIS: &[Api] = &[
     Api { key: 42, advertised_min: None, handle: delete_groups::handle },
     Api { key: 47, advertised_min: None, handle: offset_delete::handle },
     Api { key: 60, advertised_min: None, handle: describe_cluster::handle },
+    Api { key: 68, advertised_min: None, handle: consumer_group_heartbeat::handle },
+    Api { key: 69, advertised_min: None, handle: consumer_group_describe::handle },
 ];
 
 /// The name of an API, as Kafka writes it; for metrics.

@@ -2,13 +2,17 @@
 //!
 //! Kafka's names and Kafka's defaults, unless the documentation says otherwise. `corelog.` marks our own.
 
+use super::consumer_group_settings::CONSUMER_GROUP_SETTINGS;
 use super::group_settings::GROUP_SETTINGS;
 use super::setting::{Allowed, Effect, Kind, Setting};
 
 /// Every key that `corelog start` knows.
 pub const BROKER_SETTINGS: &[Setting] = &ALL;
 
-const ALL: [Setting; GENERAL.len() + GROUP_SETTINGS.len()] = together(GENERAL, &GROUP_SETTINGS);
+const ALL: [Setting; GENERAL.len() + GROUPS.len()] = together(GENERAL, &GROUPS);
+
+const GROUPS: [Setting; GROUP_SETTINGS.len() + CONSUMER_GROUP_SETTINGS.len()] =
+    together(&GROUP_SETTINGS, &CONSUMER_GROUP_SETTINGS);
 
 const fn together<const N: usize>(first: &[Setting], second: &[Setting]) -> [Setting; N] {
     let mut all = [first[0]; N];

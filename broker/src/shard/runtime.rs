@@ -182,7 +182,7 @@ impl Shard {
         let name = |topic_id| before.topic(topic_id).map(|topic| (*topic_id, topic.name.clone()));
         let removed: Vec<_> = change.removed.iter().filter_map(name).collect();
         self.reconciler.apply(change.assigned, &change.removed, version).await;
-        self.groups.apply(published.image.clone(), &coordinated, &removed);
+        self.groups.apply(published.image.clone(), &published.delta, &coordinated, &removed);
         self.view.borrow_mut().show(published.image);
         version
     }

@@ -4,6 +4,7 @@
 
 mod codecs;
 mod consume;
+mod consumer_groups;
 mod describe;
 mod fakes;
 mod group_fakes;

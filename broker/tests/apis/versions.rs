@@ -34,6 +34,8 @@ fn answered(bench: &Bench, key: i16, version: i16, body: &[u8]) {
         42 => drop(decode_reply::<DeleteGroupsResponse>(reply, version)),
         47 => drop(decode_reply::<OffsetDeleteResponse>(reply, version)),
         60 => drop(decode_reply::<DescribeClusterResponse>(reply, version)),
+        68 => drop(decode_reply::<ConsumerGroupHeartbeatResponse>(reply, version)),
+        69 => drop(decode_reply::<ConsumerGroupDescribeResponse>(reply, version)),
         other => panic!("no response type for API {other}"),
     }
 }
