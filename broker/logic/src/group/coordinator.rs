@@ -15,6 +15,9 @@ use super::{
 
 /// Groups of one coordinator, beyond which new ones are refused: bounds what a client that invents names can take.
 const GROUPS_MAX: usize = 100_000;
+/// Bytes of members' metadata in one coordinator, beyond which joins are refused (GROUP_MAX_SIZE_REACHED). A group is kept
+/// in one record, which `max.message.bytes` bounds far below this.
+const METADATA_BYTES_MAX: usize = 32 << 20;
 /// What a group is that does not exist (Kafka's ClassicGroupState.DEAD).
 const DEAD: &str = "Dead";
 
@@ -32,6 +35,8 @@ pub struct GroupCoordinator {
     pub(super) groups: BTreeMap<GroupId, Group>,
     pub(super) offsets: Offsets,
     pub(super) timers: Timers,
+    /// What all classic members' metadata takes, in bytes.
+    metadata_bytes: usize,
 }
 
 impl GroupCoordinator {
@@ -101,8 +106,11 @@ impl GroupCoordinator {
         change: impl FnOnce(&mut Step<'_, '_>),
     ) -> Option<Outcome> {
         let Some(Group::Classic(group)) = self.groups.get_mut(group_id) else { return None };
-        let mut step = Step::new(group, &mut self.timers, context);
+        let before = group.metadata_bytes;
+        let room = METADATA_BYTES_MAX.saturating_sub(self.metadata_bytes);
+        let mut step = Step::new(group, &mut self.timers, context, room);
         change(&mut step);
+        self.metadata_bytes = (self.metadata_bytes + step.group.metadata_bytes).saturating_sub(before);
         Some(step.outcome)
     }
 
@@ -227,7 +235,9 @@ impl GroupCoordinator {
             }
             GroupRecord::OffsetCommit(key, None) => self.offsets.remove(key),
             GroupRecord::GroupMetadata(group_id, Some(value)) => {
+                self.drop_group(group_id);
                 let group = ClassicGroup::from_record(group_id.clone(), value);
+                self.metadata_bytes += group.metadata_bytes;
                 self.groups.insert(group_id.clone(), Group::Classic(group));
             }
             GroupRecord::GroupMetadata(group_id, None) => self.drop_group(group_id),
@@ -236,6 +246,7 @@ impl GroupCoordinator {
 
     pub(super) fn drop_group(&mut self, group_id: &GroupId) {
         let Some(Group::Classic(group)) = self.groups.remove(group_id) else { return };
+        self.metadata_bytes = self.metadata_bytes.saturating_sub(group.metadata_bytes);
         self.timers.cancel(&TimerKey::Join(group_id.clone()));
         self.timers.cancel(&TimerKey::Sync(group_id.clone()));
         for member_id in group.members.into_keys().chain(group.pending_join) {

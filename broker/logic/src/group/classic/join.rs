@@ -23,6 +23,10 @@ impl Step<'_, '_> {
             self.remove_member(member_id);
             return self.refuse_join(id, MemberId::default(), GroupErrorKind::GroupMaxSizeReached);
         }
+        let bytes: usize = request.protocols.iter().map(|protocol| protocol.metadata.len()).sum();
+        if bytes > self.metadata_room {
+            return self.refuse_join(id, member_id.clone(), GroupErrorKind::GroupMaxSizeReached);
+        }
         if !self.group.supports(&request.protocol_type, &request.protocols) {
             let error = GroupErrorKind::InconsistentGroupProtocol;
             return self.refuse_join(id, member_id.clone(), error);

@@ -77,6 +77,8 @@ pub struct ClassicGroup {
     /// Who has not synced since the last generation began.
     pub(super) pending_sync: BTreeSet<MemberId>,
     pub(super) parked_joins: usize,
+    /// What its members' metadata takes, in bytes.
+    pub(super) metadata_bytes: usize,
     /// How many members support a protocol.
     pub(super) supported_protocols: BTreeMap<Arc<str>, usize>,
     /// What the members consume, where the protocol is the consumers' and can be read.
@@ -102,6 +104,7 @@ impl ClassicGroup {
             pending_join: BTreeSet::new(),
             pending_sync: BTreeSet::new(),
             parked_joins: 0,
+            metadata_bytes: 0,
             supported_protocols: BTreeMap::new(),
             subscribed_topics: None,
             new_member_added: false,
@@ -320,6 +323,9 @@ impl ClassicGroup {
     }
 
     fn count_protocols(&mut self, protocols: &[Protocol], added: bool) {
+        let bytes: usize = protocols.iter().map(|protocol| protocol.metadata.len()).sum();
+        self.metadata_bytes =
+            if added { self.metadata_bytes + bytes } else { self.metadata_bytes.saturating_sub(bytes) };
         for protocol in protocols {
             let count = self.supported_protocols.entry(protocol.name.clone()).or_insert(0);
             *count = if added { *count + 1 } else { count.saturating_sub(1) };

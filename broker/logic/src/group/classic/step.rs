@@ -18,6 +18,8 @@ pub(in crate::group) struct Step<'s, 'c> {
     pub(in crate::group) group: &'s mut ClassicGroup,
     pub(in crate::group) timers: &'s mut Timers,
     pub(in crate::group) context: &'s mut Context<'c>,
+    /// How much more metadata the coordinator's members may bring, in bytes.
+    pub(in crate::group) metadata_room: usize,
     pub(in crate::group) outcome: Outcome,
 }
 
@@ -26,8 +28,9 @@ impl<'s, 'c> Step<'s, 'c> {
         group: &'s mut ClassicGroup,
         timers: &'s mut Timers,
         context: &'s mut Context<'c>,
+        metadata_room: usize,
     ) -> Self {
-        Self { group, timers, context, outcome: Outcome::nothing() }
+        Self { group, timers, context, metadata_room, outcome: Outcome::nothing() }
     }
 
     pub(super) fn reply(&mut self, id: ReplyId, reply: Reply) {
