@@ -203,6 +203,8 @@ fn decode(key: i16, version: i16, body: Bytes) -> Result<(), String> {
         64 => run::<UnregisterBrokerRequest>(version, body),
         74 => run::<ListConfigResourcesRequest>(version, body),
         75 => run::<DescribeTopicPartitionsRequest>(version, body),
+        68 => run::<ConsumerGroupHeartbeatRequest>(version, body),
+        69 => run::<ConsumerGroupDescribeRequest>(version, body),
         other => panic!("no decoder for API {other}"),
     }
 }

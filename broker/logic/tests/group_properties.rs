@@ -214,7 +214,7 @@ impl World {
         assert_eq!(fresh.offsets(), self.groups.offsets());
         let kept: BTreeMap<_, _> = fresh.groups().collect();
         for (group_id, group) in self.groups.groups() {
-            let Group::Classic(group) = group;
+            let Group::Classic(group) = group else { panic!("no request here makes a consumer group") };
             let before = kept.get(group_id);
             let Some(Group::Classic(before)) = before else { panic!("{} is not kept", &**group_id) };
             if group.state() == ClassicState::Stable {
@@ -246,7 +246,7 @@ impl World {
 
     fn check(&mut self) {
         for (group_id, group) in self.groups.groups() {
-            let Group::Classic(group) = group;
+            let Group::Classic(group) = group else { panic!("no request here makes a consumer group") };
             let before = self.generations.insert(group_id.clone(), group.generation_id());
             assert!(before.is_none_or(|before| before <= group.generation_id()), "a generation went back");
             let leads = group

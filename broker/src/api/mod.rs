@@ -25,6 +25,10 @@ mod alter_configs;
 mod alter_partition_reassignments;
 #[path = "18_api_versions.rs"]
 mod api_versions;
+#[path = "69_consumer_group_describe.rs"]
+mod consumer_group_describe;
+#[path = "68_consumer_group_heartbeat.rs"]
+mod consumer_group_heartbeat;
 #[path = "37_create_partitions.rs"]
 mod create_partitions;
 #[path = "19_create_topics.rs"]
@@ -154,6 +158,8 @@ pub(crate) const APIS: &[Api] = &[
     Api { key: 60, advertised_min: None, handle: describe_cluster::handle },
     Api { key: 61, advertised_min: None, handle: describe_producers::handle },
     Api { key: 64, advertised_min: None, handle: unregister_broker::handle },
+    Api { key: 68, advertised_min: None, handle: consumer_group_heartbeat::handle },
+    Api { key: 69, advertised_min: None, handle: consumer_group_describe::handle },
     Api { key: 74, advertised_min: None, handle: list_config_resources::handle },
     Api { key: 75, advertised_min: None, handle: describe_topic_partitions::handle },
 ];

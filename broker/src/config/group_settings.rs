@@ -4,6 +4,7 @@
 
 use corelog_logic::group::GroupConfig;
 
+use super::consumer_group_settings;
 use super::load::{ConfigError, Given};
 
 /// What the values come to.
@@ -38,6 +39,7 @@ impl GroupsConfig {
         }
         Ok(Self {
             rules: GroupConfig {
+                consumer: consumer_group_settings::build(given)?,
                 initial_rebalance_delay_ms: number("group.initial.rebalance.delay.ms"),
                 max_size: number("group.max.size") as usize,
                 min_session_timeout_ms: min as i32,

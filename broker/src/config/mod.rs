@@ -4,6 +4,7 @@
 
 mod broker_config;
 mod broker_settings;
+mod consumer_group_settings;
 mod group_settings;
 mod key;
 mod listeners;

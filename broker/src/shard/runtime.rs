@@ -210,7 +210,7 @@ impl Shard {
             self.reconciler.partitions().set_producer_id_expiration(expiration_ms);
         }
         self.reconciler.apply(change.assigned, &change.removed, version).await;
-        self.groups.apply(published.image.clone(), &coordinated, &removed);
+        self.groups.apply(published.image.clone(), &published.delta, &coordinated, &removed);
         self.view.borrow_mut().show(published.image);
         version
     }

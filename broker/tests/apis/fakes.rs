@@ -350,9 +350,10 @@ impl Bench {
             listeners: vec![Listener { name: "PLAINTEXT".into(), host: String::new(), port: 9092 }],
             rack: None,
         });
-        let feature =
-            Record::FeatureLevel(FeatureLevelRecord { name: "metadata.version".into(), feature_level: 30 });
-        for record in [broker, feature] {
+        let feature = |name: &str, feature_level| {
+            Record::FeatureLevel(FeatureLevelRecord { name: name.into(), feature_level })
+        };
+        for record in [broker, feature("metadata.version", 30), feature("group.version", 1)] {
             world.image.borrow_mut().replay(&record, &mut Delta::default()).expect("an empty image takes it");
         }
         let config = BrokerConfig::build(given).expect("a configuration that agrees");

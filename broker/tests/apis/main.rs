@@ -6,6 +6,7 @@ mod alter;
 mod codecs;
 mod consoles;
 mod consume;
+mod consumer_groups;
 mod describe;
 mod fakes;
 mod group_fakes;

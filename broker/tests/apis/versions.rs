@@ -53,6 +53,8 @@ fn answered(bench: &Bench, key: i16, version: i16, body: &[u8]) {
         64 => drop(decode_reply::<UnregisterBrokerResponse>(reply, version)),
         74 => drop(decode_reply::<ListConfigResourcesResponse>(reply, version)),
         75 => drop(decode_reply::<DescribeTopicPartitionsResponse>(reply, version)),
+        68 => drop(decode_reply::<ConsumerGroupHeartbeatResponse>(reply, version)),
+        69 => drop(decode_reply::<ConsumerGroupDescribeResponse>(reply, version)),
         other => panic!("no response type for API {other}"),
     }
 }
@@ -86,9 +88,13 @@ fn api_versions_tells_what_is_served_and_produce_from_zero() {
             .collect();
         assert_eq!(told, served);
         if version >= 3 {
-            let supported = &response.supported_features[0];
-            assert_eq!(supported.name.as_str(), "metadata.version");
-            assert_eq!(response.finalized_features[0].name.as_str(), "metadata.version");
+            // What can be turned off is not told before version 4: it would read 0 as nothing.
+            let supported: Vec<_> = response.supported_features.iter().map(|one| one.name.as_str()).collect();
+            let expected = ["group.version", "metadata.version"];
+            assert_eq!(supported, expected[usize::from(version == 3)..]);
+            let finalized = response.finalized_features.iter();
+            let finalized: Vec<_> = finalized.map(|one| (one.name.as_str(), one.max_version_level)).collect();
+            assert_eq!(finalized, [("group.version", 1), ("metadata.version", 30)]);
         }
     }
 }

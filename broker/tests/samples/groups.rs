@@ -1,6 +1,7 @@
 //! Sample requests of the APIs of groups.
 
 use bytes::Bytes;
+use kafka_protocol::messages::consumer_group_heartbeat_request::TopicPartitions;
 use kafka_protocol::messages::join_group_request::JoinGroupRequestProtocol;
 use kafka_protocol::messages::leave_group_request::MemberIdentity;
 use kafka_protocol::messages::offset_commit_request::{
@@ -15,7 +16,7 @@ use kafka_protocol::messages::offset_fetch_request::{
 use kafka_protocol::messages::sync_group_request::SyncGroupRequestAssignment;
 use kafka_protocol::messages::*;
 
-use super::{Sample, encode, text};
+use super::{Sample, encode, id, text};
 
 fn group() -> GroupId {
     GroupId(text("billing"))
@@ -176,6 +177,32 @@ pub(super) fn one(samples: &mut Vec<Sample>, key: i16, version: i16, flexible: b
             let request =
                 OffsetDeleteRequest::default().with_group_id(group()).with_topics(vec![topic.clone(), topic]);
             encode(samples, key, version, &request);
+        }
+        68 => {
+            encode(samples, key, version, &ConsumerGroupHeartbeatRequest::default());
+            let topic = TopicPartitions::default().with_topic_id(id()).with_partitions(vec![0, 1]);
+            let topic = tagged!(topic, flexible);
+            let mut request = ConsumerGroupHeartbeatRequest::default()
+                .with_group_id(group())
+                .with_member_id(text("member"))
+                .with_member_epoch(3)
+                .with_instance_id(Some(text("instance")))
+                .with_rack_id(Some(text("rack")))
+                .with_rebalance_timeout_ms(30_000)
+                .with_subscribed_topic_names(Some(vec![orders(), orders()]))
+                .with_server_assignor(Some(text("range")))
+                .with_topic_partitions(Some(vec![topic.clone(), topic]));
+            if version >= 1 {
+                request.subscribed_topic_regex = Some(text("orders.*"));
+            }
+            encode(samples, key, version, &tagged!(request, flexible));
+        }
+        69 => {
+            encode(samples, key, version, &ConsumerGroupDescribeRequest::default());
+            let request = ConsumerGroupDescribeRequest::default()
+                .with_group_ids(vec![group(), GroupId(text(""))])
+                .with_include_authorized_operations(true);
+            encode(samples, key, version, &tagged!(request, flexible));
         }
         other => panic!("no sample request for API {other}"),
     }

@@ -97,7 +97,7 @@ fn one(samples: &mut Vec<Sample>, key: i16, version: i16, flexible: bool) {
                 tagged!(MetadataRequest::default().with_topics(Some(vec![topic.clone(), topic])), flexible);
             encode(samples, key, version, &request);
         }
-        8..=16 | 42 | 47 => groups::one(samples, key, version, flexible),
+        8..=16 | 42 | 47 | 68 | 69 => groups::one(samples, key, version, flexible),
         18 => {
             encode(samples, key, version, &ApiVersionsRequest::default());
             if version >= 3 {

@@ -24,12 +24,23 @@ pub struct Feature {
 const METADATA_VERSION: i16 = 30;
 
 /// Every feature that works.
-pub const FEATURES: &[Feature] = &[Feature {
-    name: "metadata.version",
-    min_level: METADATA_VERSION,
-    max_level: METADATA_VERSION,
-    default_level: METADATA_VERSION,
-}];
+pub const FEATURES: &[Feature] = &[
+    Feature { name: GROUP_VERSION, min_level: 0, max_level: 1, default_level: 1 },
+    Feature {
+        name: "metadata.version",
+        min_level: METADATA_VERSION,
+        max_level: METADATA_VERSION,
+        default_level: METADATA_VERSION,
+    },
+];
+
+/// The feature whose level 1 is the consumer group protocol of KIP-848.
+const GROUP_VERSION: &str = "group.version";
+
+/// Whether consumers may use the group protocol of KIP-848.
+pub fn serves_consumer_groups(image: &MetadataImage) -> bool {
+    image.features().any(|(name, level)| name == GROUP_VERSION && level >= 1)
+}
 
 /// What a new cluster begins with: nothing, when it has begun already.
 pub fn initial_features(image: &MetadataImage) -> Vec<(String, i16)> {

@@ -25,7 +25,7 @@ pub use command::{
 };
 pub use configs::{CONFIG_VALUE_BYTES_MAX, CONFIGS_PER_RESOURCE_MAX};
 pub use decide::{ConfigSchema, Context, PRODUCER_ID_BLOCK, decide};
-pub use features::{FEATURES, Feature, initial_features};
+pub use features::{FEATURES, Feature, initial_features, serves_consumer_groups};
 pub use image::{BrokerImage, Delta, MetadataImage, PartitionImage, ReplayError, TopicImage};
 pub use partitions::PARTITIONS_MAX;
 pub use records::{

@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::classic::{ClassicGroup, State};
+use super::classic::State;
 use super::coordinator::Group;
 use super::offsets::tombstone;
 use super::records::{OffsetCommitKey, OffsetCommitValue};
@@ -15,6 +15,7 @@ use super::{
     Outcome, PartitionCommit, PartitionFetched, Reply, ReplyId, TopicCommit, TopicCommitted, TopicFetched,
     TopicPartition,
 };
+use crate::controller::{MetadataImage, TopicId};
 
 /// Offsets of one coordinator, beyond which commits for partitions without one are refused: bounds what commits can take.
 const OFFSETS_MAX: usize = 5_000_000;
@@ -28,7 +29,7 @@ impl GroupCoordinator {
         id: ReplyId,
         request: OffsetCommit,
     ) -> Outcome {
-        if let Err(error) = self.check_commit(&request) {
+        if let Err(error) = self.check_commit(&request, context.image) {
             return Outcome::reply(id, Reply::OffsetCommit(Err(error)));
         }
         // A commit is a sign of life.
@@ -71,13 +72,25 @@ impl GroupCoordinator {
         Outcome::records(records, id, Reply::OffsetCommit(Ok(answer)))
     }
 
-    fn check_commit(&self, request: &OffsetCommit) -> Result<(), GroupErrorKind> {
+    fn check_commit(&self, request: &OffsetCommit, image: &MetadataImage) -> Result<(), GroupErrorKind> {
         match self.groups.get(&request.group_id) {
             Some(Group::Classic(group)) => group.check_commit(
                 &request.member_id,
                 request.instance_id.as_ref(),
                 request.generation_id_or_member_epoch,
             ),
+            Some(Group::Consumer(group)) => {
+                let partitions = request.topics.iter().flat_map(|topic| {
+                    let named = || image.topic_by_name(&topic.topic).map(|topic| topic.id);
+                    let id = Some(TopicId(topic.topic_id)).filter(|id| id.0 != [0; 16]).or_else(named);
+                    let id = id.unwrap_or(TopicId([0; 16]));
+                    topic.partitions.iter().map(move |commit| (id, &*topic.topic, commit.partition))
+                });
+                let epoch = request.generation_id_or_member_epoch;
+                let checked =
+                    group.check_offset_commit(&request.member_id, epoch, request.version, partitions);
+                checked.map_err(|error| error.kind)
+            }
             // Somebody who is in no group keeps offsets here: the commit's record makes the group.
             None if request.generation_id_or_member_epoch < 0 => Ok(()),
             None if request.version >= GROUP_ID_NOT_FOUND_SINCE => Err(GroupErrorKind::GroupIdNotFound),
@@ -105,6 +118,11 @@ impl GroupCoordinator {
 
     pub(super) fn fetch_offsets(&self, id: ReplyId, request: &OffsetFetch) -> Outcome {
         let group_id = &request.group_id;
+        if let Some(Group::Consumer(group)) = self.groups.get(group_id)
+            && let Err(error) = group.check_offset_fetch(request.member_id.as_deref(), request.member_epoch)
+        {
+            return Outcome::reply(id, Reply::OffsetFetch(Err(error.kind)));
+        }
         let fetched = match &request.topics {
             Some(topics) => {
                 topics.iter().map(|(topic, partitions)| self.fetch(group_id, topic, partitions)).collect()
@@ -143,12 +161,14 @@ impl GroupCoordinator {
     pub(super) fn delete_offsets(&self, id: ReplyId, request: &OffsetDelete) -> Outcome {
         let refused = |error| Outcome::reply(id, Reply::OffsetDelete(Err(error)));
         let group = match self.groups.get(&request.group_id) {
-            Some(Group::Classic(group)) => group,
+            Some(Group::Classic(group))
+                if group.state() != State::Empty && !group.uses_consumer_protocol() =>
+            {
+                return refused(GroupErrorKind::NonEmptyGroup);
+            }
+            Some(group) => group,
             None => return refused(GroupErrorKind::GroupIdNotFound),
         };
-        if group.state() != State::Empty && !group.uses_consumer_protocol() {
-            return refused(GroupErrorKind::NonEmptyGroup);
-        }
         let mut records = Vec::new();
         let mut answer = Vec::with_capacity(request.topics.len());
         for (topic, partitions) in &request.topics {
@@ -170,20 +190,17 @@ impl GroupCoordinator {
         for group_id in group_ids {
             let result = match self.groups.get(&group_id) {
                 None => Err(GroupErrorKind::GroupIdNotFound),
-                Some(Group::Classic(group)) => check_empty(group),
+                Some(group) if group.is_empty() => Ok(group),
+                Some(_) => Err(GroupErrorKind::NonEmptyGroup),
             };
-            if result.is_ok() {
+            let result = result.map(|group| {
                 records.extend(self.offsets.tombstones(&group_id));
-                records.push(GroupRecord::GroupMetadata(group_id.clone(), None));
-            }
+                records.extend(group.tombstones(&group_id));
+            });
             answer.push((group_id, result));
         }
         Outcome::records(records, id, Reply::DeleteGroups(answer))
     }
-}
-
-fn check_empty(group: &ClassicGroup) -> Result<(), GroupErrorKind> {
-    if group.state() == State::Empty { Ok(()) } else { Err(GroupErrorKind::NonEmptyGroup) }
 }
 
 fn fetched(partition: i32, value: &OffsetCommitValue) -> PartitionFetched {

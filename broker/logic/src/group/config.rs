@@ -2,6 +2,7 @@
 //!
 //! Deliberately absent: where they come from.
 
+use super::consumer::ConsumerGroupConfig;
 use crate::controller::MetadataImage;
 
 /// The broker's settings for groups, by Kafka's names.
@@ -19,6 +20,8 @@ pub struct GroupConfig {
     pub offset_metadata_max_bytes: usize,
     /// `offsets.retention.minutes`, in milliseconds.
     pub offsets_retention_ms: i64,
+    /// `group.consumer.…`.
+    pub consumer: ConsumerGroupConfig,
     /// `offsets.retention.check.interval.ms`.
     pub offsets_retention_check_interval_ms: i64,
 }
@@ -32,6 +35,7 @@ impl Default for GroupConfig {
             max_session_timeout_ms: 1_800_000,
             offset_metadata_max_bytes: 4_096,
             offsets_retention_ms: 7 * 24 * 3_600_000,
+            consumer: ConsumerGroupConfig::default(),
             offsets_retention_check_interval_ms: 600_000,
         }
     }

@@ -3,18 +3,20 @@
 //! This file finds the group that a request is about and hands it on. Kafka's GroupCoordinatorShard with its two managers.
 //! Deliberately absent: what is done to a classic group (`classic`), to offsets (`commit`, `expiry`).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use super::classic::{After, ClassicGroup, Step};
+use super::classic::{After, ClassicGroup, State as ClassicState, Step};
+use super::consumer::{ConsumerGroup, TopicHashes};
 use super::offsets::Offsets;
+use super::records::ConsumerRecord;
 use super::{
-    Context, DescribedGroup, GroupConfig, GroupErrorKind, GroupId, GroupRecord, JoinGroup, JoinGroupReply,
-    LeaveGroup, LeftMember, ListGroups, ListedGroup, MemberId, Outcome, Reply, ReplyId, Request,
-    SyncGroupReply, TimerKey, Timers,
+    Context, DescribedGroup, GroupConfig, GroupError, GroupErrorKind, GroupId, GroupRecord, JoinGroup,
+    JoinGroupReply, LeaveGroup, LeftMember, ListGroups, ListedGroup, MemberId, Outcome, Reply, ReplyId,
+    Request, SyncGroupReply, TimerKey, Timers,
 };
 
 /// Groups of one coordinator, beyond which new ones are refused: bounds what a client that invents names can take.
-const GROUPS_MAX: usize = 100_000;
+pub(super) const GROUPS_MAX: usize = 100_000;
 /// What a group is that does not exist (Kafka's ClassicGroupState.DEAD).
 const DEAD: &str = "Dead";
 
@@ -22,7 +24,39 @@ const DEAD: &str = "Dead";
 #[derive(Debug, Clone, PartialEq)]
 pub enum Group {
     /// Members elect a leader, which assigns.
-    Classic(ClassicGroup),
+    Classic(Box<ClassicGroup>),
+    /// The coordinator assigns (KIP-848).
+    Consumer(Box<ConsumerGroup>),
+}
+
+impl Group {
+    /// Whether it has no members.
+    pub(super) fn is_empty(&self) -> bool {
+        match self {
+            Self::Classic(group) => group.state() == ClassicState::Empty,
+            Self::Consumer(group) => group.member_count() == 0,
+        }
+    }
+
+    /// Whether a topic's offsets must be kept because a member consumes it.
+    pub(super) fn is_subscribed_to(&self, topic: &str) -> bool {
+        match self {
+            Self::Classic(group) => group.is_subscribed_to(topic),
+            Self::Consumer(group) => group.is_subscribed_to(topic),
+        }
+    }
+
+    /// The records that make nothing of it.
+    pub(super) fn tombstones(&self, group_id: &GroupId) -> Vec<GroupRecord> {
+        match self {
+            Self::Classic(_) => vec![GroupRecord::GroupMetadata(group_id.clone(), None)],
+            Self::Consumer(group) => {
+                let record =
+                    |body| GroupRecord::Consumer(ConsumerRecord { group_id: group_id.clone(), body });
+                group.tombstones().into_iter().map(record).collect()
+            }
+        }
+    }
 }
 
 /// The groups of one partition of `__consumer_offsets`.
@@ -32,6 +66,12 @@ pub struct GroupCoordinator {
     pub(super) groups: BTreeMap<GroupId, Group>,
     pub(super) offsets: Offsets,
     pub(super) timers: Timers,
+    /// Hashes of topics that consumer groups subscribed to.
+    pub(super) hashes: TopicHashes,
+    /// Version of the last image that brought new topics.
+    pub(super) new_topics_version: u64,
+    /// Consumer groups whose regular expressions are being resolved.
+    pub(super) regexes_under_way: BTreeSet<GroupId>,
 }
 
 impl GroupCoordinator {
@@ -64,6 +104,9 @@ impl GroupCoordinator {
                     let refused = SyncGroupReply::refused(GroupErrorKind::InvalidGroupId);
                     return Outcome::reply(id, Reply::SyncGroup(refused));
                 }
+                if let Some(outcome) = self.consumer_classic_sync(context, id, &request) {
+                    return outcome;
+                }
                 match self.classic_step(context, &request.group_id.clone(), |step| step.sync(id, request)) {
                     Some(outcome) => outcome,
                     None => {
@@ -78,6 +121,7 @@ impl GroupCoordinator {
                     return refused(GroupErrorKind::InvalidGroupId);
                 }
                 self.classic_step(context, &request.group_id, |step| step.heartbeat(id, &request))
+                    .or_else(|| self.consumer_classic_heartbeat(context, id, &request))
                     .unwrap_or_else(|| refused(GroupErrorKind::UnknownMemberId))
             }
             Request::LeaveGroup(request) => self.leave(context, id, &request),
@@ -90,6 +134,15 @@ impl GroupCoordinator {
             }
             Request::ListGroups(filter) => Outcome::reply(id, Reply::ListGroups(Ok(self.list(&filter)))),
             Request::DeleteGroups(group_ids) => self.delete_groups(id, group_ids),
+            Request::ConsumerGroupHeartbeat(request) => self.consumer_heartbeat(context, id, &request),
+            Request::ConsumerGroupDescribe(group_ids) => {
+                let config = &context.config.consumer;
+                let described = group_ids.into_iter().map(|group_id| {
+                    let described = self.consumer_group(&group_id).map(|group| group.describe(config));
+                    (group_id, described)
+                });
+                Outcome::reply(id, Reply::ConsumerGroupDescribe(described.collect()))
+            }
         }
     }
 
@@ -117,7 +170,12 @@ impl GroupCoordinator {
         if !(min_session_timeout_ms..=max_session_timeout_ms).contains(&request.session_timeout_ms) {
             return refused(&request.member_id, GroupErrorKind::InvalidSessionTimeout);
         }
-        let is_new = !self.groups.contains_key(&request.group_id);
+        // A consumer group without members gives way.
+        let gives_way = match self.groups.get(&request.group_id) {
+            Some(group @ Group::Consumer(_)) if group.is_empty() => group.tombstones(&request.group_id),
+            _ => Vec::new(),
+        };
+        let is_new = !gives_way.is_empty() || !self.groups.contains_key(&request.group_id);
         if is_new {
             if !request.member_id.is_empty() {
                 return refused(&request.member_id, GroupErrorKind::UnknownMemberId);
@@ -126,7 +184,10 @@ impl GroupCoordinator {
                 return refused(&request.member_id, GroupErrorKind::CoordinatorNotAvailable);
             }
             let group = ClassicGroup::new(request.group_id.clone(), context.now.wall_ms);
-            self.groups.insert(request.group_id.clone(), Group::Classic(group));
+            self.groups.insert(request.group_id.clone(), Group::Classic(Box::new(group)));
+        }
+        if let Some(outcome) = self.consumer_classic_join(context, id, request) {
+            return outcome;
         }
         let joined = self.classic_step(context, &request.group_id, |step| {
             step.join(id, request);
@@ -135,6 +196,7 @@ impl GroupCoordinator {
                 step.outcome.applied = true;
                 step.outcome.after = Some(After::Created(request.group_id.clone()));
             }
+            step.outcome.records.splice(0..0, gives_way);
         });
         joined.unwrap_or_else(|| refused(&request.member_id, GroupErrorKind::InconsistentGroupProtocol))
     }
@@ -143,7 +205,10 @@ impl GroupCoordinator {
         if request.group_id.is_empty() {
             return Outcome::reply(id, Reply::LeaveGroup(Err(GroupErrorKind::InvalidGroupId)));
         }
-        self.classic_step(context, &request.group_id, |step| step.leave(id, request)).unwrap_or_else(|| {
+        let left = self
+            .classic_step(context, &request.group_id, |step| step.leave(id, request))
+            .or_else(|| self.consumer_classic_leave(context, id, request));
+        left.unwrap_or_else(|| {
             let unknown = request.members.iter().map(|member| LeftMember {
                 member_id: member.member_id.clone(),
                 instance_id: member.instance_id.clone(),
@@ -153,9 +218,29 @@ impl GroupCoordinator {
         })
     }
 
+    /// A consumer group.
+    ///
+    /// # Errors
+    /// GROUP_ID_NOT_FOUND.
+    fn consumer_group(&self, group_id: &GroupId) -> Result<&ConsumerGroup, GroupError> {
+        match self.groups.get(group_id) {
+            Some(Group::Consumer(group)) => Ok(group.as_ref()),
+            Some(Group::Classic(_)) => {
+                Err(GroupErrorKind::GroupIdNotFound
+                    .because(format!("Group {group_id} is not a consumer group.")))
+            }
+            None => Err(GroupErrorKind::GroupIdNotFound.because(format!("Group {group_id} not found."))),
+        }
+    }
+
     fn describe(&self, group_id: GroupId) -> DescribedGroup {
         match self.groups.get(&group_id) {
             Some(Group::Classic(group)) => group.describe(),
+            Some(Group::Consumer(_)) => DescribedGroup {
+                state: DEAD,
+                message: Some(format!("Group {group_id} is not a classic group.")),
+                ..DescribedGroup::refused(group_id, GroupErrorKind::GroupIdNotFound)
+            },
             None => DescribedGroup {
                 state: DEAD,
                 message: Some(format!("Group {group_id} not found.")),
@@ -171,6 +256,7 @@ impl GroupCoordinator {
         };
         let listed = self.groups.values().map(|group| match group {
             Group::Classic(group) => group.listed(),
+            Group::Consumer(group) => group.listed(),
         });
         listed
             .filter(|group| wanted(&filter.states, group.state) && wanted(&filter.types, group.group_type))
@@ -186,6 +272,11 @@ impl GroupCoordinator {
     ) -> Outcome {
         let group_id = after.group_id().clone();
         let settled = match (after, stored) {
+            (After::Regexes(_, regexes), Ok(())) => Some(self.resolve_regexes(context, &group_id, &regexes)),
+            (After::Regexes(..), Err(_)) => {
+                self.regexes_under_way.remove(&group_id);
+                None
+            }
             (After::Created(_), Ok(())) => None,
             (After::Created(_), Err(error)) => {
                 let refused = self.classic_step(context, &group_id, |step| step.refuse_all(error));
@@ -210,6 +301,9 @@ impl GroupCoordinator {
             }
             TimerKey::Join(group_id) => self.classic_step(context, &group_id, |step| step.join_deadline()),
             TimerKey::Sync(group_id) => self.classic_step(context, &group_id, |step| step.sync_deadline()),
+            TimerKey::Consumer(group_id, member_id, timer) => {
+                self.consumer_deadline(context, &group_id, member_id, timer)
+            }
             TimerKey::OffsetExpiry(after) => Some(self.expire_offsets(context, after)),
         };
         Some(outcome.unwrap_or_default())
@@ -221,21 +315,26 @@ impl GroupCoordinator {
             GroupRecord::OffsetCommit(key, Some(value)) => {
                 if !self.groups.contains_key(&key.group_id) {
                     let group = ClassicGroup::new(key.group_id.clone(), now_ms);
-                    self.groups.insert(key.group_id.clone(), Group::Classic(group));
+                    self.groups.insert(key.group_id.clone(), Group::Classic(Box::new(group)));
                 }
                 self.offsets.put(key, value.clone());
             }
             GroupRecord::OffsetCommit(key, None) => self.offsets.remove(key),
             GroupRecord::GroupMetadata(group_id, Some(value)) => {
                 let group = ClassicGroup::from_record(group_id.clone(), value);
-                self.groups.insert(group_id.clone(), Group::Classic(group));
+                self.groups.insert(group_id.clone(), Group::Classic(Box::new(group)));
             }
+            // The tombstone of a classic group that became a consumer group.
+            GroupRecord::GroupMetadata(group_id, None)
+                if matches!(self.groups.get(group_id), Some(Group::Consumer(_))) => {}
             GroupRecord::GroupMetadata(group_id, None) => self.drop_group(group_id),
+            GroupRecord::Consumer(record) => self.replay_consumer(record),
         }
     }
 
     pub(super) fn drop_group(&mut self, group_id: &GroupId) {
         let Some(Group::Classic(group)) = self.groups.remove(group_id) else { return };
+        let group = *group;
         self.timers.cancel(&TimerKey::Join(group_id.clone()));
         self.timers.cancel(&TimerKey::Sync(group_id.clone()));
         for member_id in group.members.into_keys().chain(group.pending_join) {
@@ -246,8 +345,13 @@ impl GroupCoordinator {
     /// Everything is replayed: members have their session timeouts from now on.
     pub fn loaded(&mut self, context: &mut Context<'_>) {
         let max_size = context.config.max_size;
+        self.new_topics_version = context.image.version;
         let group_ids: Vec<GroupId> = self.groups.keys().cloned().collect();
         for group_id in group_ids {
+            if let Some(Group::Consumer(group)) = self.groups.get(&group_id) {
+                let effects = group.timers_after_load(context.config.consumer.session_timeout_ms);
+                self.consumer_effects(context, &group_id, effects);
+            }
             self.classic_step(context, &group_id, |step| {
                 let member_ids: Vec<MemberId> = step.group.members.keys().cloned().collect();
                 for member_id in &member_ids {

@@ -32,7 +32,6 @@ impl GroupCoordinator {
                 self.timers.set(TimerKey::OffsetExpiry(last), context.now.monotonic_ms);
                 return Outcome { records, ..Outcome::nothing() };
             }
-            let Group::Classic(group) = group;
             self.expire_group(context, group_id, group, &mut records);
             last = Some(group_id.clone());
         }
@@ -53,7 +52,7 @@ impl GroupCoordinator {
         &self,
         context: &Context<'_>,
         group_id: &GroupId,
-        group: &ClassicGroup,
+        group: &Group,
         records: &mut Vec<GroupRecord>,
     ) {
         let mut all = true;
@@ -68,24 +67,36 @@ impl GroupCoordinator {
             }
         }
         // Who was sent away to come back with an id is about to.
-        if all && group.state() == State::Empty && group.pending_join.is_empty() {
-            records.push(GroupRecord::GroupMetadata(group_id.clone(), None));
+        let awaited = matches!(group, Group::Classic(group) if !group.pending_join.is_empty());
+        if all && group.is_empty() && !awaited {
+            records.extend(group.tombstones(group_id));
         }
     }
 }
 
-/// Kafka's `ClassicGroup.offsetExpirationCondition`.
-fn is_expired(group: &ClassicGroup, value: &OffsetCommitValue, context: &Context<'_>) -> bool {
-    let since_ms = match (group.protocol_type(), group.state()) {
-        (None, _) => value.commit_timestamp_ms,
-        (Some(_), State::Empty) if group.state_timestamp_ms >= 0 => group.state_timestamp_ms,
-        (Some(_), State::Empty) => value.commit_timestamp_ms,
-        (Some(_), State::Stable) if group.subscribed_topics.is_some() => value.commit_timestamp_ms,
-        _ => return false,
+/// Kafka's `offsetExpirationCondition` of both kinds of groups.
+fn is_expired(group: &Group, value: &OffsetCommitValue, context: &Context<'_>) -> bool {
+    let since_ms = match group {
+        Group::Classic(group) => match since_ms(group, value) {
+            Some(since_ms) => since_ms,
+            None => return false,
+        },
+        Group::Consumer(_) => value.commit_timestamp_ms,
     };
     let now_ms = context.now.wall_ms;
     match value.expire_timestamp_ms {
         -1 => now_ms.saturating_sub(since_ms) >= context.config.offsets_retention_ms,
         expire_ms => now_ms >= expire_ms,
+    }
+}
+
+/// Since when an offset of a classic group ages; None while it does not.
+fn since_ms(group: &ClassicGroup, value: &OffsetCommitValue) -> Option<i64> {
+    match (group.protocol_type(), group.state()) {
+        (None, _) => Some(value.commit_timestamp_ms),
+        (Some(_), State::Empty) if group.state_timestamp_ms >= 0 => Some(group.state_timestamp_ms),
+        (Some(_), State::Empty) => Some(value.commit_timestamp_ms),
+        (Some(_), State::Stable) if group.subscribed_topics.is_some() => Some(value.commit_timestamp_ms),
+        _ => None,
     }
 }

@@ -5,10 +5,13 @@
 //! are durable, and sometimes a word that it hands back then ([`GroupCoordinator::settle`]). A reply may come with a later outcome:
 //! each request has a [`ReplyId`]. After a restart the same records are replayed. Deliberately absent: appending, waiting, clocks.
 
+pub mod assignors;
 mod classic;
 mod commit;
 mod config;
+pub mod consumer;
 mod consumer_protocol;
+mod consumer_requests;
 mod coordinator;
 mod error;
 mod expiry;

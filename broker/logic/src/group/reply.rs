@@ -4,7 +4,8 @@
 
 use std::sync::Arc;
 
-use super::{GroupErrorKind, GroupId, InstanceId, MemberId, Opaque};
+use super::consumer::{ConsumerGroupDescription, ConsumerGroupHeartbeatReply};
+use super::{GroupError, GroupErrorKind, GroupId, InstanceId, MemberId, Opaque};
 
 /// The answer to a [`super::Request`], variant by variant.
 #[derive(Debug, Clone, PartialEq)]
@@ -20,6 +21,8 @@ pub enum Reply {
     DescribeGroups(Vec<DescribedGroup>),
     ListGroups(Result<Vec<ListedGroup>, GroupErrorKind>),
     DeleteGroups(Vec<(GroupId, Result<(), GroupErrorKind>)>),
+    ConsumerGroupHeartbeat(Result<ConsumerGroupHeartbeatReply, GroupError>),
+    ConsumerGroupDescribe(Vec<(GroupId, Result<ConsumerGroupDescription, GroupError>)>),
 }
 
 impl Reply {
@@ -41,6 +44,11 @@ impl Reply {
             Self::ListGroups(_) => Self::ListGroups(Err(error)),
             Self::DeleteGroups(groups) => {
                 Self::DeleteGroups(groups.into_iter().map(|(group, _)| (group, Err(error))).collect())
+            }
+            Self::ConsumerGroupHeartbeat(_) => Self::ConsumerGroupHeartbeat(Err(error.into())),
+            Self::ConsumerGroupDescribe(groups) => {
+                let refused = groups.into_iter().map(|(group, _)| (group, Err(error.into())));
+                Self::ConsumerGroupDescribe(refused.collect())
             }
         }
     }

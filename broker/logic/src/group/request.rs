@@ -5,6 +5,7 @@
 
 use std::sync::Arc;
 
+use super::consumer::ConsumerGroupHeartbeat;
 use super::{GroupId, InstanceId, MemberId};
 
 /// Opaque bytes of clients: subscriptions and assignments.
@@ -24,6 +25,8 @@ pub enum Request {
     DescribeGroups(Vec<GroupId>),
     ListGroups(ListGroups),
     DeleteGroups(Vec<GroupId>),
+    ConsumerGroupHeartbeat(ConsumerGroupHeartbeat),
+    ConsumerGroupDescribe(Vec<GroupId>),
 }
 
 /// Who asks.

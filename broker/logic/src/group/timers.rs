@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeSet, HashMap};
 
+use super::consumer::MemberTimer;
 use super::{GroupId, MemberId};
 
 /// What a timer is for.
@@ -12,6 +13,8 @@ use super::{GroupId, MemberId};
 pub enum TimerKey {
     /// A classic member's session, or a pending member's time to come back.
     Heartbeat(GroupId, MemberId),
+    /// A timer of a consumer group's member.
+    Consumer(GroupId, MemberId, MemberTimer),
     /// A classic group's join phase.
     Join(GroupId),
     /// A classic group's members that have not synced.
@@ -36,6 +39,13 @@ impl Timers {
             self.by_deadline.remove(&(before, key.clone()));
         }
         self.by_deadline.insert((deadline_ms, key));
+    }
+
+    /// Sets a deadline where there is none.
+    pub fn set_if_absent(&mut self, key: TimerKey, deadline_ms: i64) {
+        if !self.by_key.contains_key(&key) {
+            self.set(key, deadline_ms);
+        }
     }
 
     /// Forgets a deadline, if there is one.

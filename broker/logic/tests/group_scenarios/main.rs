@@ -4,6 +4,7 @@
 //! `advance` says so, and what is appended is durable at once unless `hold` says otherwise. With CORELOG_REWRITE set the files are
 //! rewritten with what came, to be read before they are kept.
 
+mod consumer;
 mod script;
 mod show;
 mod world;

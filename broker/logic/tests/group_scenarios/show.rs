@@ -4,6 +4,7 @@ use corelog_logic::group::{
     GroupErrorKind, GroupRecord, JoinGroupReply, Opaque, PartitionFetched, Reply, SyncGroupReply,
 };
 
+use crate::consumer;
 use crate::script::shorten;
 
 fn error(error: Option<GroupErrorKind>) -> String {
@@ -19,7 +20,9 @@ fn opaque(bytes: &Opaque) -> String {
     if bytes.first() == Some(&0) && bytes.len() >= 6 {
         let mut topics = Vec::new();
         let mut rest = &bytes[6..];
-        while let [_, len, after @ ..] = rest {
+        while let [_, len, after @ ..] = rest
+            && topics.len() < usize::from(bytes[5])
+        {
             let (topic, after) = after.split_at(usize::from(*len));
             topics.push(String::from_utf8_lossy(topic).into_owned());
             rest = after;
@@ -29,13 +32,21 @@ fn opaque(bytes: &Opaque) -> String {
     if bytes.is_empty() { "-".to_owned() } else { String::from_utf8_lossy(bytes).into_owned() }
 }
 
+/// What a leader or the coordinator assigned.
+fn assignment(bytes: &Opaque) -> String {
+    consumer::embedded_assignment(bytes).unwrap_or_else(|| opaque(bytes))
+}
+
 pub(crate) fn reply(label: &str, reply: &Reply) -> Vec<String> {
     let line = match reply {
+        Reply::ConsumerGroupHeartbeat(_) | Reply::ConsumerGroupDescribe(_) => {
+            return consumer::reply(label, reply);
+        }
         Reply::JoinGroup(reply) => joined(reply),
         Reply::SyncGroup(SyncGroupReply { error: Some(kind), .. }) => format!("{kind:?}"),
         Reply::SyncGroup(reply) => format!(
             "ok assignment={} type={} protocol={}",
-            opaque(&reply.assignment),
+            assignment(&reply.assignment),
             or_dash(reply.protocol_type.as_ref()),
             or_dash(reply.protocol_name.as_ref())
         ),
@@ -90,7 +101,7 @@ pub(crate) fn reply(label: &str, reply: &Reply) -> Vec<String> {
                             member.client_id,
                             member.client_host,
                             opaque(&member.metadata),
-                            opaque(&member.assignment)
+                            assignment(&member.assignment)
                         )
                     });
                     std::iter::once(head).chain(members).map(|line| shorten(&line)).collect::<Vec<_>>()
@@ -146,6 +157,7 @@ fn fetched(topic: &str, found: &PartitionFetched) -> String {
 
 pub(crate) fn record(record: &GroupRecord) -> String {
     let line = match record {
+        GroupRecord::Consumer(record) => consumer::record(record),
         GroupRecord::OffsetCommit(key, value) => {
             let of = format!("offset {} {}-{}", &*key.group_id, key.partition.topic, key.partition.partition);
             match value {
@@ -169,7 +181,8 @@ pub(crate) fn record(record: &GroupRecord) -> String {
                 .iter()
                 .map(|member| {
                     let instance = member.instance_id.as_deref().map_or(String::new(), |id| format!("/{id}"));
-                    format!("{}{instance}={}", &*member.member_id, opaque(&member.assignment))
+                    let assignment = assignment(&member.assignment);
+                    format!("{}{instance}={assignment}", &*member.member_id)
                 })
                 .collect();
             format!(

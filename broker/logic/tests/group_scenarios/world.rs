@@ -3,8 +3,10 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use corelog_logic::controller::MetadataImage;
+use corelog_logic::group::consumer::MigrationPolicy;
 use corelog_logic::group::*;
 
+use crate::consumer;
 use crate::script::{Command, expand};
 use crate::show;
 
@@ -16,6 +18,7 @@ struct Held {
 
 pub(crate) struct World {
     groups: GroupCoordinator,
+    image: MetadataImage,
     config: GroupConfig,
     now_ms: i64,
     random: u64,
@@ -32,6 +35,7 @@ impl World {
     pub(crate) fn new() -> Self {
         let mut world = Self {
             groups: GroupCoordinator::new(),
+            image: MetadataImage::default(),
             config: GroupConfig { initial_rebalance_delay_ms: 0, ..GroupConfig::default() },
             now_ms: 0,
             random: 0,
@@ -45,8 +49,7 @@ impl World {
     }
 
     fn with_context<T>(&mut self, decide: impl FnOnce(&mut GroupCoordinator, &mut Context<'_>) -> T) -> T {
-        let image = MetadataImage::default();
-        let Self { groups, config, now_ms, random, .. } = self;
+        let Self { groups, image, config, now_ms, random, .. } = self;
         // Two draws make a UUID: the first is zero, the second counts.
         let mut draws = 0_u64;
         let mut draw = || {
@@ -61,7 +64,7 @@ impl World {
         let mut context = Context {
             now: Now { wall_ms: START_MS + *now_ms, monotonic_ms: *now_ms },
             config,
-            image: &image,
+            image,
             random: &mut draw,
         };
         decide(groups, &mut context)
@@ -82,6 +85,14 @@ impl World {
             "next-append-fails" => self.fails = Some(GroupErrorKind::CoordinatorNotAvailable),
             "restart" => self.restart(&mut out),
             "state" => out.extend(self.state()),
+            "topic" => {
+                let delta = consumer::change_topic(&mut self.image, command)?;
+                self.groups.metadata_changed(&delta, &self.image);
+            }
+            "migration" => {
+                let policy = MigrationPolicy::by_name(command.word(0)?).ok_or("no policy")?;
+                self.config.consumer.migration_policy = policy;
+            }
             "topic-deleted" => {
                 let outcome = self.groups.topic_deleted(command.word(0)?);
                 self.carry_out(outcome, &mut out);
@@ -89,8 +100,14 @@ impl World {
             _ => {
                 let request = self.request(command)?;
                 let id = ReplyId(self.labels.len() as u64);
-                let label_at =
-                    if matches!(command.name.as_str(), "describe" | "list" | "delete") { 0 } else { 1 };
+                let label_at = if matches!(
+                    command.name.as_str(),
+                    "describe" | "describe-consumer" | "list" | "delete"
+                ) {
+                    0
+                } else {
+                    1
+                };
                 self.labels.insert(id, command.word(label_at)?.to_owned());
                 let outcome = self.with_context(|groups, context| groups.decide(context, id, request));
                 self.carry_out(outcome, &mut out);
@@ -107,6 +124,10 @@ impl World {
             "offset.metadata.max.bytes" => self.config.offset_metadata_max_bytes = value as usize,
             "offsets.retention.ms" => self.config.offsets_retention_ms = value,
             "offsets.retention.check.interval.ms" => self.config.offsets_retention_check_interval_ms = value,
+            "group.consumer.max.size" => self.config.consumer.max_size = value as usize,
+            "group.consumer.assignment.interval.ms" => {
+                self.config.consumer.assignment_interval_ms = value as i32;
+            }
             _ => return Err(format!("no setting {key}")),
         }
         Ok(())
@@ -195,7 +216,13 @@ impl World {
 
     fn state(&self) -> Vec<String> {
         let shown = self.groups.groups().map(|(group_id, group)| {
-            let Group::Classic(group) = group;
+            let group = match group {
+                Group::Classic(group) => group,
+                Group::Consumer(group) => {
+                    let state = group.state().name();
+                    return format!("   {} {state} epoch={}", &**group_id, group.group_epoch());
+                }
+            };
             let members: Vec<&str> = group.members().map(|member| &*member.member_id).collect();
             crate::script::shorten(&format!(
                 "   {} {} generation={} leader={} members=[{}]",
@@ -282,13 +309,17 @@ impl World {
             }),
             "fetch" => Request::OffsetFetch(OffsetFetch {
                 group_id: group()?,
-                member_id: None,
-                member_epoch: -1,
+                member_id: command.text("member").map(|_| command.member("member").into()),
+                member_epoch: command.number("epoch", -1)?,
                 topics: command.text("partitions").map(|_| partitions(command)).transpose()?,
                 require_stable: false,
             }),
             "delete-offsets" => {
                 Request::OffsetDelete(OffsetDelete { group_id: group()?, topics: partitions(command)? })
+            }
+            "consume" => Request::ConsumerGroupHeartbeat(consumer::heartbeat(command)?),
+            "describe-consumer" => {
+                Request::ConsumerGroupDescribe(command.list("groups").map(GroupId::from).collect())
             }
             "describe" => Request::DescribeGroups(command.list("groups").map(GroupId::from).collect()),
             "delete" => Request::DeleteGroups(command.list("groups").map(GroupId::from).collect()),
@@ -314,6 +345,8 @@ fn protocols(text: &str) -> Vec<Protocol> {
                     bytes.extend([0, topic.len() as u8]);
                     bytes.extend(topic.as_bytes());
                 }
+                // No user data.
+                bytes.extend([255; 4]);
                 bytes
             }
         };

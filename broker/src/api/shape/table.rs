@@ -487,6 +487,33 @@ pub const SHAPES: &[Shape] = &[
         ],
     },
     Shape {
+        key: 68,
+        name: "ConsumerGroupHeartbeat",
+        min: 0,
+        max: 1,
+        flexible: 0,
+        fields: &[
+            STRING,                                                  // group id
+            STRING,                                                  // member id
+            INT32,                                                   // member epoch
+            STRING,                                                  // instance id
+            STRING,                                                  // rack id
+            INT32,                                                   // rebalance timeout
+            field(Array(&String)),                                   // subscribed topic names
+            STRING.since(1),                                         // subscribed topic regex
+            STRING,                                                  // server assignor
+            field(Array(&Struct(&[UUID, field(Array(&Fixed(4)))]))), // owned topic, partitions
+        ],
+    },
+    Shape {
+        key: 69,
+        name: "ConsumerGroupDescribe",
+        min: 0,
+        max: 1,
+        flexible: 0,
+        fields: &[field(Array(&String)), BOOLEAN], // group ids, operations
+    },
+    Shape {
         key: 74,
         name: "ListConfigResources",
         min: 0,

@@ -96,6 +96,7 @@ fn group_of(record: Option<&GroupRecord>) -> &str {
     match record {
         Some(GroupRecord::OffsetCommit(key, _)) => &key.group_id,
         Some(GroupRecord::GroupMetadata(group_id, _)) => group_id,
+        Some(GroupRecord::Consumer(record)) => &record.group_id,
         None => "",
     }
 }

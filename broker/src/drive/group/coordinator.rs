@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::task::{Poll, Waker};
 use std::time::{Duration, Instant};
 
-use corelog_logic::controller::MetadataImage;
+use corelog_logic::controller::{Delta, MetadataImage};
 use corelog_logic::group::{
     After, Context, GroupCoordinator, GroupErrorKind, Now, Outcome, Reply, ReplyId, Request,
 };
@@ -38,6 +38,8 @@ enum Phase {
 enum Work {
     Request(Request, Owed),
     TopicDeleted(Arc<str>),
+    /// The metadata of topics has changed.
+    Metadata(Arc<Delta>),
 }
 
 /// A partition's coordinator, as the rest of the core sees it.
@@ -93,6 +95,13 @@ impl Coordinator {
     pub(super) fn topic_deleted(&self, topic: Arc<str>) {
         if self.phase.get() != Phase::Ended {
             self.push(Work::TopicDeleted(topic));
+        }
+    }
+
+    /// The metadata of topics has changed: groups look at what they consume again.
+    pub(super) fn metadata_changed(&self, delta: Arc<Delta>) {
+        if self.phase.get() == Phase::Active {
+            self.push(Work::Metadata(delta));
         }
     }
 
@@ -220,6 +229,11 @@ impl Running {
                 self.with_context(|groups, context| groups.decide(context, id, request))
             }
             Work::TopicDeleted(topic) => self.groups.topic_deleted(&topic),
+            Work::Metadata(delta) => {
+                let image = self.me.image.borrow().clone();
+                self.groups.metadata_changed(&delta, &image);
+                return;
+            }
         };
         self.carry_out(outcome).await;
     }

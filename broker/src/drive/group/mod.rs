@@ -13,7 +13,7 @@ use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use corelog_logic::controller::{MetadataImage, TopicId};
+use corelog_logic::controller::{Delta, MetadataImage, TopicId};
 use corelog_logic::group::{GroupConfig, GroupErrorKind};
 use corelog_storage::batch::Compression;
 
@@ -55,8 +55,17 @@ impl Groups {
 
     /// Takes newer metadata over: `mine` are the partitions of `__consumer_offsets` on this core that may be new, `removed` the topics
     /// that are gone, with their names where anybody may have committed offsets for them.
-    pub fn apply(&self, image: Arc<MetadataImage>, mine: &[PartitionId], removed: &[(TopicId, Arc<str>)]) {
+    pub fn apply(
+        &self,
+        image: Arc<MetadataImage>,
+        delta: &Arc<Delta>,
+        mine: &[PartitionId],
+        removed: &[(TopicId, Arc<str>)],
+    ) {
         self.image.replace(image);
+        for coordinator in self.coordinators.borrow().values() {
+            coordinator.metadata_changed(Arc::clone(delta));
+        }
         for (topic_id, name) in removed {
             let gone: Vec<PartitionId> =
                 self.coordinators.borrow().keys().filter(|id| id.topic_id == *topic_id).copied().collect();

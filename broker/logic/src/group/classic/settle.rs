@@ -3,7 +3,8 @@
 //! Handed out with an outcome and handed back by the driver, in the order of the appends. The group may have moved on
 //! meanwhile, so each looks first. Deliberately absent: a failure after the append, which ends the coordinator.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use super::{Member, State, Step};
 use crate::group::{GroupErrorKind, GroupId, InstanceId, JoinGroupReply, MemberId, Opaque};
@@ -15,6 +16,8 @@ pub enum After {
     Created(GroupId),
     /// The leader's assignment.
     Assigned(Assigned),
+    /// Regular expressions of a consumer group are to be resolved.
+    Regexes(GroupId, BTreeSet<Arc<str>>),
     /// A static member under a new id.
     Returned(Box<Returned>),
 }
@@ -43,7 +46,7 @@ impl After {
     /// Which group it is about.
     pub(in crate::group) fn group_id(&self) -> &GroupId {
         match self {
-            Self::Created(group_id) => group_id,
+            Self::Created(group_id) | Self::Regexes(group_id, _) => group_id,
             Self::Assigned(assigned) => &assigned.group_id,
             Self::Returned(returned) => &returned.group_id,
         }

@@ -3,12 +3,17 @@
 //! A key begins with its type, which Kafka keeps as the key's version; a value with its version. No value is a tombstone. Types that
 //! are not known are told apart from bytes that cannot be read: Kafka skips the former. Deliberately absent: record batches.
 
+mod consumer;
 mod group_metadata;
 mod offset_commit;
 #[cfg(test)]
 mod tests;
 mod wire;
 
+pub use consumer::{
+    ConsumerMemberMetadata, ConsumerRecord, ConsumerRecordBody, CurrentAssignment, GroupEpoch, ResolvedRegex,
+    TargetEpoch,
+};
 pub use group_metadata::{GroupMetadataValue, MemberMetadata};
 pub use offset_commit::{OffsetCommitKey, OffsetCommitValue};
 pub use wire::{Reader, RecordError, Writer};
@@ -22,6 +27,8 @@ pub enum GroupRecord {
     OffsetCommit(OffsetCommitKey, Option<OffsetCommitValue>),
     /// Type 2: a classic group.
     GroupMetadata(GroupId, Option<GroupMetadataValue>),
+    /// Types 3 to 8 and 16: a consumer group.
+    Consumer(ConsumerRecord),
 }
 
 /// The type of OffsetCommit keys that Kafka writes.
@@ -33,6 +40,7 @@ impl GroupRecord {
     pub fn encode(&self) -> (Vec<u8>, Option<Vec<u8>>) {
         let mut key = Writer::default();
         let value = match self {
+            Self::Consumer(record) => return record.encode(),
             Self::OffsetCommit(of, value) => {
                 key.put_i16(OFFSET_COMMIT);
                 of.encode(&mut key);
@@ -61,6 +69,9 @@ impl GroupRecord {
             GROUP_METADATA => {
                 let group_id = GroupId::from(key.string("group")?);
                 Ok(Self::GroupMetadata(group_id, value.map(GroupMetadataValue::decode).transpose()?))
+            }
+            other if ConsumerRecord::is_key_type(other) => {
+                ConsumerRecord::decode(other, &mut key, value).map(Self::Consumer)
             }
             other => Err(RecordError::UnknownType(other)),
         }

@@ -11,7 +11,7 @@ public final class Main {
     public static void main(String[] arguments) throws Exception {
         String bootstrap = System.getenv("CORELOG_BOOTSTRAP");
         if (bootstrap == null || arguments.length == 0) {
-            System.err.println("usage: CORELOG_BOOTSTRAP=host:port Main admin|produce|store|consume|group|group-member DIR TOPIC GROUP NAME|million N DIR|kill-load DIR TOPIC|read DIR TOPIC PASS");
+            System.err.println("usage: CORELOG_BOOTSTRAP=host:port Main admin|produce|store|consume|group|consumer-protocol|group-member DIR TOPIC GROUP NAME|million N DIR|kill-load DIR TOPIC|read DIR TOPIC PASS");
             System.exit(2);
         }
         Connections connections = new Connections(bootstrap);
@@ -21,6 +21,7 @@ public final class Main {
             case "store" -> StoreSuite.run(connections);
             case "consume" -> ConsumeSuite.run(connections);
             case "group" -> GroupSuite.run(connections);
+            case "consumer-protocol" -> ConsumerProtocolSuite.run(connections);
             case "group-member" ->
                 GroupMember.run(connections, directory(arguments[1]), arguments[2], arguments[3], arguments[4]);
             case "million" -> Million.run(connections, Long.parseLong(arguments[1]), directory(arguments[2]));
