@@ -14,8 +14,7 @@ const BACKLOG: i32 = 1024;
 
 /// The kernel's buffers of a listener's connections, in bytes; `None` leaves them to the kernel, which lets them grow.
 ///
-/// Small ones keep what is on its way to a client in the processor's cache, and bound what a slow reader costs the kernel.
-/// The kernel takes twice the number for its own accounting.
+/// They bound what a slow reader costs the kernel, which takes twice the number for its own accounting.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct SocketBuffers {
     /// `socket.send.buffer.bytes`.

@@ -26,7 +26,6 @@ use crate::metrics::{CoreMetrics, CoreStats, NetworkStats};
 /// A core's runtime. Shared by everything on the core.
 pub struct Shard {
     endpoint: Endpoint,
-    cores: u16,
     reconciler: Reconciler,
     groups: Rc<Groups>,
     view: RefCell<View>,
@@ -51,7 +50,6 @@ impl Shard {
         metrics: Rc<CoreMetrics>,
     ) -> Rc<Self> {
         Rc::new(Self {
-            cores: view.cores(),
             view: RefCell::new(view),
             endpoint,
             reconciler,
@@ -113,7 +111,7 @@ impl Shard {
     /// Tells the core of a fetch session that it has ended; a core that is full or gone is not told.
     pub fn end_fetch_session(&self, to: Core, session_id: i32) {
         // There are no ids of cores beyond these, but clients may make them up.
-        if to != self.core() && to.0 < self.cores {
+        if to != self.core() && to.0 < self.cores() {
             let _full_or_gone = self.endpoint.notify(to, Notice::EndFetchSession(session_id));
         }
     }

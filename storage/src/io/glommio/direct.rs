@@ -29,8 +29,8 @@ fn parent(path: &Path) -> &Path {
     }
 }
 
-fn no_direct_io(path: &Path, file_system: &str) -> Error {
-    let dir = parent(path).display();
+fn no_direct_io(dir: &Path, file_system: &str) -> Error {
+    let dir = dir.display();
     Error::new(
         ErrorKind::Unsupported,
         format!("the file system of {dir} {file_system} has no direct I/O; put log.dirs on ext4 or xfs"),
@@ -42,15 +42,14 @@ fn no_direct_io(path: &Path, file_system: &str) -> Error {
 /// # Errors
 /// `Unsupported`, with the directory and the way out. What else may be wrong with it is for whoever opens it to find.
 pub fn check_direct_io(dir: &Path) -> io::Result<()> {
-    let inside = dir.join("any");
     let Some(existing) = dir.ancestors().find(|ancestor| ancestor.is_dir()) else { return Ok(()) };
     if statfs(existing).is_ok_and(|found| found.filesystem_type() == TMPFS_MAGIC) {
-        return Err(no_direct_io(&inside, "(tmpfs)"));
+        return Err(no_direct_io(dir, "(tmpfs)"));
     }
     let mut unnamed = OpenOptions::new();
     unnamed.read(true).write(true).custom_flags(libc::O_TMPFILE | libc::O_DIRECT);
     match unnamed.open(existing) {
-        Err(error) if error.raw_os_error() == Some(libc::EINVAL) => Err(no_direct_io(&inside, "")),
+        Err(error) if error.raw_os_error() == Some(libc::EINVAL) => Err(no_direct_io(dir, "")),
         _ => Ok(()),
     }
 }
@@ -58,7 +57,7 @@ pub fn check_direct_io(dir: &Path) -> io::Result<()> {
 /// Opens or creates a file with O_DIRECT. Refuses file systems that have none, before anything is created there.
 pub(super) fn open(path: &Path, mode: OpenMode) -> io::Result<Opened> {
     if statfs(parent(path))?.filesystem_type() == TMPFS_MAGIC {
-        return Err(no_direct_io(path, "(tmpfs)"));
+        return Err(no_direct_io(parent(path), "(tmpfs)"));
     }
     let mut options = OpenOptions::new();
     options.read(true).write(true).custom_flags(libc::O_DIRECT);
@@ -68,7 +67,9 @@ pub(super) fn open(path: &Path, mode: OpenMode) -> io::Result<Opened> {
         OpenMode::CreateNew => drop(options.create_new(true)),
     }
     let file = match options.open(path) {
-        Err(error) if error.raw_os_error() == Some(libc::EINVAL) => return Err(no_direct_io(path, "")),
+        Err(error) if error.raw_os_error() == Some(libc::EINVAL) => {
+            return Err(no_direct_io(parent(path), ""));
+        }
         other => other?,
     };
     let metadata = file.metadata()?;
