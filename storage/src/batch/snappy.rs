@@ -1,8 +1,8 @@
-//! Snappy as Kafka's clients write it, read as a stream: xerial's framing (Java, librdkafka) or one raw block (older clients).
+//! Snappy as Kafka's clients write it, read as a stream: xerial's framing (Java, librdkafka) or one raw block (franz-go, older clients).
 //!
-//! Called by `compression`. Memory is one window of 64 KiB whatever a block claims: every Snappy compressor
-//! works in fragments of 64 KiB, so a reference further back is refused. Deliberately absent: Google's framing format
-//! with checksums, which Kafka never used.
+//! Called by `compression`. Memory is one window, which grows with what comes out of a block and never with what the block claims, up to
+//! 8 MiB: most compressors work in fragments of 64 KiB, franz-go's reaches back as far as its batch goes. A reference further back
+//! is refused. Deliberately absent: Google's framing format with checksums, which Kafka never used.
 
 use std::io::{self, Read, Write};
 
@@ -10,8 +10,10 @@ use std::io::{self, Read, Write};
 const FRAMED_MAGIC: [u8; 8] = [0x82, b'S', b'N', b'A', b'P', b'P', b'Y', 0];
 const FRAMED_HEADER_BYTES: usize = 16;
 
-/// How far back a copy may reach, and all that is kept of the output.
-const WINDOW_BYTES: usize = 64 * 1024;
+/// What is kept of the output at first: all that most compressors refer back to.
+const WINDOW_BYTES_MIN: usize = 64 * 1024;
+/// How far back a copy may reach, and the most that is kept of the output.
+const WINDOW_BYTES_MAX: usize = 8 * 1024 * 1024;
 
 /// Uncompressed bytes per chunk when writing, xerial's default.
 const CHUNK_BYTES: usize = 32 * 1024;
@@ -22,7 +24,8 @@ pub(super) struct Decoder<'a> {
     framed: bool,
     started: bool,
     block: Option<Block<'a>>,
-    window: Box<[u8; WINDOW_BYTES]>,
+    /// The end of the output. Its length only grows, and before it has been filled once.
+    window: Vec<u8>,
 }
 
 /// One raw block that is being read.
@@ -30,7 +33,7 @@ struct Block<'a> {
     input: &'a [u8],
     /// Bytes the block's preamble promised and that have not come out yet.
     left: u64,
-    /// Bytes that have come out; the next one goes to `written % WINDOW_BYTES` of the window.
+    /// Bytes that have come out; the next one goes to `written` modulo the window's length.
     written: u64,
     pending: Pending,
 }
@@ -46,7 +49,7 @@ enum Pending {
 impl<'a> Decoder<'a> {
     pub(super) fn new(input: &'a [u8]) -> Self {
         let framed = input.starts_with(&FRAMED_MAGIC);
-        Self { input, framed, started: false, block: None, window: Box::new([0; WINDOW_BYTES]) }
+        Self { input, framed, started: false, block: None, window: vec![0; WINDOW_BYTES_MIN] }
     }
 
     /// Opens the next raw block; false at the end of the input.
@@ -107,7 +110,7 @@ impl<'a> Block<'a> {
     }
 
     /// Fills `out` as far as one element goes; 0 at the end of the block.
-    fn read(&mut self, out: &mut [u8], window: &mut [u8; WINDOW_BYTES]) -> io::Result<usize> {
+    fn read(&mut self, out: &mut [u8], window: &mut Vec<u8>) -> io::Result<usize> {
         if let Pending::Nothing = self.pending {
             if self.input.is_empty() && self.left == 0 {
                 return Ok(0);
@@ -120,21 +123,25 @@ impl<'a> Block<'a> {
             Pending::Nothing => (0, None),
         };
         let count = wanted.min(out.len() as u64);
+        while self.written + count > window.len() as u64 && window.len() < WINDOW_BYTES_MAX {
+            window.resize(window.len() * 2, 0);
+        }
+        let window_len = window.len();
         match distance {
             None => {
                 let literal = take(&mut self.input, count as usize)?;
                 for (to, byte) in out.iter_mut().zip(literal) {
                     *to = *byte;
-                    window[self.written as usize % WINDOW_BYTES] = *byte;
+                    window[self.written as usize % window_len] = *byte;
                     self.written += 1;
                 }
                 self.pending = Pending::Literal { left: wanted - count };
             }
             Some(distance) => {
                 for to in out.iter_mut().take(count as usize) {
-                    let byte = window[(self.written - distance) as usize % WINDOW_BYTES];
+                    let byte = window[(self.written - distance) as usize % window_len];
                     *to = byte;
-                    window[self.written as usize % WINDOW_BYTES] = byte;
+                    window[self.written as usize % window_len] = byte;
                     self.written += 1;
                 }
                 self.pending = Pending::Copy { left: wanted - count, distance };
@@ -171,9 +178,9 @@ impl<'a> Block<'a> {
             return Err(io::Error::other("a block is longer than it says"));
         }
         if let Pending::Copy { distance, .. } = element
-            && (distance == 0 || distance > self.written || distance > WINDOW_BYTES as u64)
+            && (distance == 0 || distance > self.written || distance > WINDOW_BYTES_MAX as u64)
         {
-            return Err(io::Error::other("a copy reaches back before its block, or further than 64 KiB"));
+            return Err(io::Error::other("a copy reaches back before its block, or further than 8 MiB"));
         }
         Ok(element)
     }

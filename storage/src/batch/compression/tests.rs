@@ -55,6 +55,43 @@ fn raw_snappy_blocks_are_read_as_the_reference_decoder_reads_them() {
 }
 
 #[test]
+fn a_snappy_copy_may_reach_back_to_the_start_of_a_large_block() {
+    // As franz-go writes them: one block, and offsets of four bytes.
+    let sample = &samples()[4];
+    let literal = &sample[..100_000];
+    let mut block = Vec::new();
+    let mut left = literal.len() + 64;
+    while left >= 0x80 {
+        block.push(left as u8 | 0x80);
+        left >>= 7;
+    }
+    block.push(left as u8);
+    block.push(62 << 2); // a literal whose length takes three bytes
+    block.extend_from_slice(&(literal.len() as u32 - 1).to_le_bytes()[..3]);
+    block.extend_from_slice(literal);
+    block.push(63 << 2 | 3); // a copy of 64 bytes
+    block.extend_from_slice(&(literal.len() as u32).to_le_bytes());
+    let expected = [literal, &literal[..64]].concat();
+    assert!(snap::raw::Decoder::new().decompress_vec(&block).unwrap() == expected, "the reference reads it");
+    assert!(read_all(Compression::Snappy, &block, u64::MAX).unwrap() == expected);
+}
+
+#[test]
+fn a_snappy_copy_beyond_the_window_is_refused() {
+    let far: usize = 9 << 20;
+    // A block of 11 MiB that begins with one byte.
+    let mut block = vec![0x80, 0x80, 0xc0, 0x05, 0, 7];
+    // A run: copies of 64 bytes from one byte back.
+    for _ in 0..far / 64 {
+        block.extend_from_slice(&[63 << 2 | 2, 1, 0]);
+    }
+    block.push(63 << 2 | 3);
+    block.extend_from_slice(&(far as u32).to_le_bytes());
+    let error = read_all(Compression::Snappy, &block, u64::MAX).unwrap_err().to_string();
+    assert!(error.contains("further than 8 MiB"), "{error}");
+}
+
+#[test]
 fn snappy_streams_that_were_appended_to_each_other_are_one() {
     let [first, second] = [b"first".repeat(9_000), b"second".repeat(9_000)];
     let both = [snappy::compress_framed(&first).unwrap(), snappy::compress_framed(&second).unwrap()].concat();
