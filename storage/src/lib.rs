@@ -5,11 +5,13 @@
 
 pub mod batch;
 pub mod checkpoint;
+pub mod compaction;
 pub mod error;
 pub mod io;
 pub mod journal;
 pub mod log;
 pub mod recovery;
+pub mod retention;
 pub mod segment;
 pub mod store;
 pub mod types;

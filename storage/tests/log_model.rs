@@ -116,7 +116,7 @@ impl Pair {
         }
         let built = builder.build();
         let header = BatchHeader::parse(&built).expect("a built batch");
-        let permit = match self.log.prepare(built.len(), now_ms).await {
+        let permit = match self.log.prepare(built.len(), header.max_timestamp, now_ms).await {
             Err(StorageError::BatchTooLarge { .. }) => return,
             permit => permit.expect("room"),
         };
@@ -172,7 +172,7 @@ impl Pair {
 
 /// Runs steps until the process ends; returns how many were done.
 async fn process(io: SimIo, session: u64, steps: &[Step], list: &mut Vec<(BatchHeader, Bytes)>) -> usize {
-    let mut config = LogConfig { segment_bytes: 10_000, segment_ms: 50 };
+    let mut config = LogConfig { segment_bytes: 10_000, segment_ms: 50, ..LogConfig::default() };
     let (store, log) = open(io.clone(), session, config).await;
     let mut pair = Pair { log, list: std::mem::take(list) };
     assert_eq!(pair.log.log_end_offset(), pair.end_offset());

@@ -58,7 +58,7 @@ async fn append_all(log: &Rc<Log<GlommioIo>>, from: usize) {
     for number in from..from + BATCHES {
         let bytes = batch(log.identity().log_id.0, number);
         let header = BatchHeader::parse(&bytes).expect("a built batch");
-        let permit = log.prepare(bytes.len(), 0).await.expect("room");
+        let permit = log.prepare(bytes.len(), header.max_timestamp, 0).await.expect("room");
         let backing_bytes = bytes.len();
         let appended = permit.append(BytesMut::from(&bytes[..]), backing_bytes, &header, 0);
         next_offset = appended.expect("appended").next_offset();

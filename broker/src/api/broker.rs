@@ -17,8 +17,9 @@ use super::fetch::FetchSessions;
 use super::service::ConnectionInfo;
 use crate::config::BrokerConfig;
 use crate::drive::tasks::{
-    AppendOutcome, AppendTask, FetchOutcome, FetchTask, GroupOutcome, GroupTask, InspectTask, Inspected,
-    OffsetsOutcome, OffsetsTask, PartitionId, WatchOutcome, WatchTask,
+    AppendOutcome, AppendTask, DeleteRecordsOutcome, DeleteRecordsTask, FetchOutcome, FetchTask,
+    GroupOutcome, GroupTask, InspectTask, Inspected, OffsetsOutcome, OffsetsTask, PartitionId,
+    WatchOutcome, WatchTask,
 };
 use crate::metrics::CoreMetrics;
 use crate::shard::Core;
@@ -54,6 +55,8 @@ pub trait Cores {
     fn inspect(&self, core: Core, task: InspectTask) -> Submitted<Inspected>;
     /// How many cores there are.
     fn count(&self) -> u16;
+    /// Deletes records on one core.
+    fn delete_records(&self, core: Core, task: DeleteRecordsTask) -> Submitted<DeleteRecordsOutcome>;
     /// Resolves after `duration`.
     fn sleep(&self, duration: Duration) -> Local<()>;
 }

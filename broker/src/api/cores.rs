@@ -10,8 +10,9 @@ use corelog_logic::controller::MetadataImage;
 
 use super::broker::{Cores, Local, Submitted};
 use crate::drive::tasks::{
-    AppendOutcome, AppendTask, FetchOutcome, FetchTask, GroupOutcome, GroupTask, InspectTask, Inspected,
-    OffsetsOutcome, OffsetsTask, PartitionId, WatchOutcome, WatchTask,
+    AppendOutcome, AppendTask, DeleteRecordsOutcome, DeleteRecordsTask, FetchOutcome, FetchTask,
+    GroupOutcome, GroupTask, InspectTask, Inspected, OffsetsOutcome, OffsetsTask, PartitionId,
+    WatchOutcome, WatchTask,
 };
 use crate::shard::Core;
 use crate::shard::mailbox::Gone;
@@ -94,6 +95,13 @@ impl Cores for NodeCores {
     fn inspect(&self, core: Core, task: InspectTask) -> Submitted<Inspected> {
         self.submit(core, Query::Inspect(task), |answer| match answer {
             Answer::Inspected(inspected) => Some(inspected),
+            _ => None,
+        })
+    }
+
+    fn delete_records(&self, core: Core, task: DeleteRecordsTask) -> Submitted<DeleteRecordsOutcome> {
+        self.submit(core, Query::DeleteRecords(task), |answer| match answer {
+            Answer::DeleteRecords(outcome) => Some(outcome),
             _ => None,
         })
     }

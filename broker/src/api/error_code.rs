@@ -187,6 +187,7 @@ fn error_code(error: &PartitionError) -> ErrorCode {
         PartitionError::FencedLeaderEpoch { .. } => ErrorCode::FencedLeaderEpoch,
         PartitionError::UnknownLeaderEpoch { .. } => ErrorCode::UnknownLeaderEpoch,
         PartitionError::OffsetOutOfRange { .. } => ErrorCode::OffsetOutOfRange,
+        PartitionError::NotDeletable => ErrorCode::PolicyViolation,
         PartitionError::Batch(error) => batch_code(error),
         PartitionError::Producer(error) => producer_code(error),
         PartitionError::Transactional => ErrorCode::InvalidTxnState,
@@ -207,6 +208,8 @@ fn producer_code(error: &ProducerError) -> ErrorCode {
 fn storage_code(error: &StorageError) -> ErrorCode {
     match error {
         StorageError::BatchTooLarge { .. } => ErrorCode::MessageTooLarge,
+        // The log's start moved under the request.
+        StorageError::OffsetOutOfRange { .. } => ErrorCode::OffsetOutOfRange,
         // The log was deleted under the request: the client looks for the topic again.
         StorageError::Closed => ErrorCode::UnknownTopicOrPartition,
         _ => ErrorCode::KafkaStorageError,

@@ -35,6 +35,8 @@ mod create_partitions;
 mod create_topics;
 #[path = "42_delete_groups.rs"]
 mod delete_groups;
+#[path = "21_delete_records.rs"]
+mod delete_records;
 #[path = "20_delete_topics.rs"]
 mod delete_topics;
 #[path = "48_describe_client_quotas.rs"]
@@ -136,6 +138,7 @@ pub(crate) const APIS: &[Api] = &[
     Api { key: api_versions::KEY, advertised_min: None, handle: api_versions::handle },
     Api { key: 19, advertised_min: None, handle: create_topics::handle },
     Api { key: 20, advertised_min: None, handle: delete_topics::handle },
+    Api { key: 21, advertised_min: None, handle: delete_records::handle },
     Api { key: 22, advertised_min: None, handle: init_producer_id::handle },
     Api { key: 23, advertised_min: None, handle: offset_for_leader_epoch::handle },
     Api { key: 29, advertised_min: None, handle: acls::describe },

@@ -8,6 +8,7 @@ use std::time::Duration;
 use corelog_storage::StorageError;
 use corelog_storage::batch::{Compression, RecordValidation};
 use corelog_storage::io::glommio::GlommioIo;
+use corelog_storage::io::{Class, Io};
 use corelog_storage::journal::{CommitReport, FlushMode};
 use corelog_storage::recovery::RecoveredCore;
 use corelog_storage::store::StoreOptions;
@@ -20,7 +21,10 @@ use crate::api::cores::NodeCores;
 use crate::api::fetch::FetchSessions;
 use crate::config::{BrokerConfig, Flush, ValidateRecords};
 use crate::control::Control;
-use crate::drive::{GroupSettings, Groups, Partitions, Reconciler, Settings, Store, Tenants};
+use crate::drive::{
+    GroupSettings, Groups, Housekeeping, Partitions, Reconciler, Settings, Store, Tenants, clean_logs,
+    keep_house,
+};
 use crate::metrics::{CoreMetrics, NetworkStats};
 use crate::net::{CoreListener, NetSettings, Server, ServerParts};
 use crate::shard::Core;
@@ -120,6 +124,12 @@ impl CoreSeed {
         let adopting = server.clone();
         glommio::spawn_local(shard.clone().serve(move |handover| adopting.adopt(handover), applied)).detach();
         glommio::spawn_local(expire_producers(partitions.clone())).detach();
+        let housekeeping = keep_house(partitions.clone(), store.clone(), housekeeping_of(&node.config));
+        GlommioIo::new().spawn(Class::Housekeeping, housekeeping);
+        if node.config.cleaner_enable {
+            let cleaning = clean_logs(partitions.clone(), node.cores);
+            GlommioIo::new().spawn(Class::Housekeeping, cleaning);
+        }
         glommio::spawn_local(end_waits_at_stop(node.clone(), partitions)).detach();
         glommio::spawn_local(stop_when_all_directories_fail(store.clone(), node.config.log_dirs.len()))
             .detach();
@@ -172,6 +182,13 @@ async fn open(
         bugs: Default::default(),
     });
     Ok(Reconciler::new(store, partitions, tenants, dirs))
+}
+
+fn housekeeping_of(config: &BrokerConfig) -> Housekeeping {
+    Housekeeping {
+        initial_delay: Duration::from_millis(config.initial_task_delay_ms),
+        retention_interval: Duration::from_millis(config.retention_check_interval_ms),
+    }
 }
 
 /// A core's journals and caches within its share of the memory: what is in no segment yet is held in memory too.

@@ -52,6 +52,9 @@ pub struct BrokerConfig {
     /// Fetch sessions of the whole node.
     pub fetch_session_slots_max: usize,
     pub producer_id_expiration_ms: i64,
+    pub initial_task_delay_ms: u64,
+    pub retention_check_interval_ms: u64,
+    pub cleaner_enable: bool,
     /// 0: all that the process may use.
     pub cores: usize,
     /// 0: a quarter of the machine, at most 2 GiB.
@@ -165,6 +168,9 @@ impl BrokerConfig {
             request_partitions_max: number(&given, "max.request.partition.size.limit") as i32,
             fetch_session_slots_max: number(&given, "max.incremental.fetch.session.cache.slots") as usize,
             producer_id_expiration_ms: number(&given, "producer.id.expiration.ms"),
+            initial_task_delay_ms: number(&given, "log.initial.task.delay.ms").max(0) as u64,
+            retention_check_interval_ms: number(&given, "log.retention.check.interval.ms").max(1) as u64,
+            cleaner_enable: flag("log.cleaner.enable"),
             cores: number(&given, "corelog.cores") as usize,
             memory_bytes,
             flush: if text("corelog.flush") == "written" { Flush::Written } else { Flush::Always },

@@ -4,6 +4,7 @@
 
 mod broker_config;
 mod broker_settings;
+mod cleaner_config;
 mod consumer_group_settings;
 mod group_settings;
 mod key;
@@ -21,12 +22,13 @@ mod tests;
 
 pub use broker_config::{BrokerConfig, Flush, ValidateRecords};
 pub use broker_settings::{BROKER_SECTIONS, broker_setting, broker_settings};
+pub use cleaner_config::CleanerConfig;
 pub use group_settings::GroupsConfig;
 pub use listeners::Listener;
 pub use listing::listing;
 pub use load::{ConfigError, Given, Loaded, load};
 pub use schema::Schema;
 pub use setting::{Allowed, Effect, InvalidValue, Kind, Setting};
-pub use topic_config::{TopicConfig, effective as effective_topic_value, synonyms as topic_synonyms};
+pub use topic_config::{CleanupPolicy, TopicConfig, effective as effective_topic_value, synonyms as topic_synonyms};
 pub use topic_settings::{TOPIC_SETTINGS, TopicSetting, topic_setting};
 pub use values::{BrokerValues, Source, Synonym};

@@ -161,3 +161,48 @@ fn values_are_shown_as_kafka_prints_them() {
     assert_eq!(shown("preallocate", "TRUE"), "true");
     assert_eq!(shown("cleanup.policy", "compact , delete"), "compact,delete");
 }
+
+fn resolved(name: &str, value: &str, overrides: &[&str]) -> TopicConfig {
+    let overrides: Vec<String> = overrides.iter().map(|&text| text.to_owned()).collect();
+    let (image, given) = (MetadataImage::default(), load(None, &overrides).unwrap().given);
+    TopicConfig::resolve(|key| (key == name).then_some(value), &BrokerValues::new(&image, 1, &given))
+}
+
+#[test]
+fn a_cleanup_policy_names_each_way_and_may_name_none() {
+    for (text, delete, compact) in [
+        ("delete", true, false),
+        ("compact", false, true),
+        ("compact, delete", true, true),
+        ("", false, false),
+    ] {
+        let setting = &topic_setting("cleanup.policy").unwrap().setting;
+        assert_eq!(setting.refusal(text), None);
+        let config = resolved("cleanup.policy", text, &[]);
+        assert_eq!(config.cleanup, CleanupPolicy { delete, compact }, "{text:?}");
+    }
+}
+
+#[test]
+fn retention_is_a_week_and_minus_one_is_for_ever() {
+    let of = |overrides: &[&str]| {
+        let config = resolved("", "", overrides);
+        (config.retention_ms, config.retention_bytes)
+    };
+    assert_eq!(of(&[]), (Some(604_800_000), None));
+    assert_eq!(of(&["log.retention.minutes=2"]), (Some(120_000), None));
+    assert_eq!(of(&["log.retention.hours=-1", "log.retention.bytes=7"]), (None, Some(7)));
+    assert_eq!(of(&["log.retention.ms=5", "log.retention.hours=1"]), (Some(5), None));
+}
+
+#[test]
+fn what_the_cleaner_goes_by_is_kafkas_until_something_is_set() {
+    let of = |overrides: &[&str]| {
+        let overrides: Vec<String> = overrides.iter().map(|&text| text.to_owned()).collect();
+        let (image, given) = (MetadataImage::default(), load(None, &overrides).unwrap().given);
+        CleanerConfig::resolve(&BrokerValues::new(&image, 1, &given))
+    };
+    assert_eq!(of(&[]), CleanerConfig::default());
+    let slow = of(&["log.cleaner.backoff.ms=7", "log.cleaner.io.max.bytes.per.second=1.5E6"]);
+    assert_eq!((slow.backoff_ms, slow.io_bytes_per_second), (7, 1.5e6));
+}

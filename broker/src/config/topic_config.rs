@@ -9,18 +9,47 @@ use super::topic_settings::{TopicSetting, topic_setting};
 use super::values::{BrokerValues, Source, Synonym};
 
 /// The values that partitions act on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub struct TopicConfig {
     pub max_message_bytes: usize,
     pub segment_bytes: u64,
     pub segment_ms: u64,
     pub log_append_time: bool,
-    /// Whether records must have keys: `cleanup.policy` names compact.
-    pub keys_required: bool,
+    /// Random part of `segment_ms`, in milliseconds.
+    pub segment_jitter_ms: u64,
+    /// How long records are kept, in milliseconds; `None` for ever.
+    pub retention_ms: Option<i64>,
+    /// How many bytes of a partition are kept; `None` for all.
+    pub retention_bytes: Option<u64>,
+    /// When and how compacted topics are compacted.
+    pub cleanable_ratio_min: f64,
+    pub compaction_lag_min_ms: i64,
+    pub compaction_lag_max_ms: i64,
+    pub delete_retention_ms: i64,
+    /// What becomes of old records.
+    pub cleanup: CleanupPolicy,
+    /// How long the files of removed segments stay, in milliseconds.
+    pub file_delete_delay_ms: u64,
     /// What batches are compressed with; `None` for as they came.
     pub compression: Option<Encoding>,
     pub timestamp_before_max_ms: i64,
     pub timestamp_after_max_ms: i64,
+}
+
+/// `cleanup.policy`; neither is allowed, and keeps everything.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct CleanupPolicy {
+    /// Segments that are too old or too many go.
+    pub delete: bool,
+    /// Of records with the same key the newest stays; records must have keys.
+    pub compact: bool,
+}
+
+impl CleanupPolicy {
+    fn of(text: &str) -> Self {
+        let names = |policy: &str| list(text).any(|named| named == policy);
+        Self { delete: names("delete"), compact: names("compact") }
+    }
 }
 
 /// Every place that gives `topic` a value, nearest first; Kafka's `createTopicConfigEntry`.
@@ -67,7 +96,15 @@ impl TopicConfig {
             segment_bytes: number("segment.bytes").max(0) as u64,
             segment_ms: number("segment.ms").max(0) as u64,
             log_append_time: text("message.timestamp.type").trim() == "LogAppendTime",
-            keys_required: list(&text("cleanup.policy")).any(|policy| policy == "compact"),
+            segment_jitter_ms: number("segment.jitter.ms").max(0) as u64,
+            retention_ms: Some(number("retention.ms")).filter(|ms| *ms >= 0),
+            retention_bytes: u64::try_from(number("retention.bytes")).ok(),
+            cleanable_ratio_min: text("min.cleanable.dirty.ratio").trim().parse().unwrap_or(0.5),
+            compaction_lag_min_ms: number("min.compaction.lag.ms"),
+            compaction_lag_max_ms: number("max.compaction.lag.ms"),
+            delete_retention_ms: number("delete.retention.ms"),
+            cleanup: CleanupPolicy::of(&text("cleanup.policy")),
+            file_delete_delay_ms: number("file.delete.delay.ms").max(0) as u64,
             timestamp_before_max_ms: number("message.timestamp.before.max.ms"),
             timestamp_after_max_ms: number("message.timestamp.after.max.ms"),
         }

@@ -3,9 +3,12 @@
 //! Called by `shard` for messages from other cores and for requests of its own connections. Stands on `logic` (decisions)
 //! and `storage` (logs). Deliberately absent: the protocol's encoding and error codes (`api`), and other cores (`shard`).
 
+mod cleaner;
 mod convert;
+mod delete_records;
 mod fetch;
 mod group;
+mod housekeeping;
 mod inspect;
 mod interrupt;
 mod list_offsets;
@@ -15,8 +18,11 @@ mod produce;
 mod reconcile;
 pub mod tasks;
 
+pub use cleaner::clean_logs;
+pub use delete_records::delete_records;
 pub use fetch::{fetch, watch};
 pub use group::{GroupSettings, Groups, OFFSETS_TOPIC};
+pub use housekeeping::{Housekeeping, keep_house};
 pub use inspect::inspect;
 pub use interrupt::Interrupt;
 pub use list_offsets::list_offsets;

@@ -9,9 +9,11 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use bytes::Bytes;
 use corelog_logic::partition::producer_state::{ProducerBatch, ProducerState};
 use corelog_storage::batch::BatchHeader;
+use corelog_storage::compaction::Retain;
 use corelog_storage::log::Tenant;
 
 use super::Log;
+use super::cleaner::RetainProducers;
 use super::convert::Line;
 use super::tasks::PartitionError;
 use crate::config::TopicConfig;
@@ -137,6 +139,10 @@ impl Tenant for ProducerTenant {
 
     fn snapshot(&self) -> Option<Bytes> {
         (!self.state.is_empty()).then(|| Bytes::from(self.state.snapshot()))
+    }
+
+    fn retain(&self) -> Box<dyn Retain> {
+        Box::new(RetainProducers { last_offsets: self.state.last_offsets().collect() })
     }
 }
 

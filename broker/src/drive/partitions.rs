@@ -18,6 +18,7 @@ use super::convert::CONVERSIONS_MAX;
 use super::partition::now_ms;
 use super::tasks::{PartitionError, PartitionId};
 use super::{Interrupt, Partition};
+use crate::config::CleanerConfig;
 
 /// What a core's partitions have in common.
 #[derive(Debug, Clone, Copy)]
@@ -44,6 +45,7 @@ type Hosted = Result<Rc<Partition>, StorageError>;
 pub struct Partitions {
     settings: Settings,
     producer_id_expiration_ms: Cell<i64>,
+    cleaner: Cell<CleanerConfig>,
     by_topic: RefCell<HashMap<TopicId, HashMap<i32, Hosted>>>,
     version: Cell<u64>,
     interrupt: Interrupt,
@@ -59,6 +61,7 @@ impl Partitions {
         Rc::new(Self {
             settings,
             producer_id_expiration_ms: Cell::new(settings.producer_id_expiration_ms),
+            cleaner: Cell::default(),
             by_topic: RefCell::default(),
             version: Cell::new(0),
             interrupt: Interrupt::default(),
@@ -131,6 +134,16 @@ impl Partitions {
     /// Takes another `producer.id.expiration.ms` over.
     pub fn set_producer_id_expiration(&self, expiration_ms: i64) {
         self.producer_id_expiration_ms.set(expiration_ms);
+    }
+
+    /// What this core's cleaner goes by.
+    pub fn cleaner(&self) -> CleanerConfig {
+        self.cleaner.get()
+    }
+
+    /// Takes the cleaner's newest values over.
+    pub fn set_cleaner(&self, cleaner: CleanerConfig) {
+        self.cleaner.set(cleaner);
     }
 
     /// Forgets producers that have been idle for too long (`producer.id.expiration.ms`).

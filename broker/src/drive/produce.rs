@@ -92,7 +92,7 @@ async fn append(
             (stamped(&partition, &mut records, header, now_ms)?, backing_bytes)
         }
     };
-    let permit = partition.log().prepare(records.len(), now_ms).await?;
+    let permit = partition.log().prepare(records.len(), header.max_timestamp, now_ms).await?;
     // The log's own line has this batch's place now.
     drop(turn);
 
@@ -128,7 +128,7 @@ fn limits(partition: &Partition, validation: RecordValidation, now_ms: i64) -> V
     ValidationLimits {
         batch_bytes_max: config.max_message_bytes,
         records: validation,
-        keys_required: config.keys_required,
+        keys_required: config.cleanup.compact,
         timestamp_ms_min: now_ms.saturating_sub(config.timestamp_before_max_ms),
         timestamp_ms_max: now_ms.saturating_add(config.timestamp_after_max_ms),
         log_append_time: config.log_append_time,

@@ -11,6 +11,7 @@ use std::rc::Rc;
 use corelog_logic::controller::TopicId;
 use corelog_storage::log::{LogConfig, LogIdentity, SharedTenant};
 use corelog_storage::types::LogId;
+use corelog_storage::{compaction, retention};
 use futures_util::stream::{self, StreamExt};
 
 use super::tasks::PartitionId;
@@ -45,6 +46,20 @@ pub(super) fn log_config(config: &TopicConfig) -> LogConfig {
     LogConfig {
         segment_bytes: u32::try_from(config.segment_bytes).unwrap_or(u32::MAX / 2),
         segment_ms: i64::try_from(config.segment_ms).unwrap_or(i64::MAX),
+        segment_jitter_ms: i64::try_from(config.segment_jitter_ms).unwrap_or(i64::MAX),
+        retention: retention::Policy {
+            delete: config.cleanup.delete,
+            retention_ms: config.retention_ms,
+            retention_bytes: config.retention_bytes,
+        },
+        compaction: compaction::Policy {
+            compact: config.cleanup.compact,
+            dirty_ratio_min: config.cleanable_ratio_min,
+            lag_ms_min: config.compaction_lag_min_ms,
+            lag_ms_max: config.compaction_lag_max_ms,
+            delete_retention_ms: config.delete_retention_ms,
+        },
+        file_delete_delay_ms: i64::try_from(config.file_delete_delay_ms).unwrap_or(i64::MAX),
     }
 }
 
@@ -129,7 +144,11 @@ impl Reconciler {
         let identity = log_identity(&topic, &id, log_id);
         let producers = self.tenants.take(identity.log_id);
         let log = match self.store.log(identity.log_id) {
-            Some(log) => Ok(log),
+            // Recovery opened it, and knew nothing of its topic's settings.
+            Some(log) => {
+                log.set_config(log_config(&config));
+                Ok(log)
+            }
             None => self.store.create_log(identity, dir_index, log_config(&config), producers.clone()).await,
         };
         if let Err(error) = &log {

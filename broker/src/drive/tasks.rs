@@ -38,6 +38,9 @@ pub enum PartitionError {
     /// A fetch outside what the log holds.
     #[error("offset {offset} is outside the log, which holds {log_start_offset} to {high_watermark}")]
     OffsetOutOfRange { offset: i64, log_start_offset: i64, high_watermark: i64 },
+    /// Records of a topic that is only compacted are not deleted by offset.
+    #[error("records of this partition cannot be deleted: its cleanup.policy is compact without delete")]
+    NotDeletable,
     /// The batch is not one that may be stored.
     #[error(transparent)]
     Batch(#[from] BatchError),
@@ -172,6 +175,27 @@ pub struct WatchTask {
 
 /// The ranges of a [`WatchTask`] that are worth reading now, by their place in it: they hold something, or cannot be read as asked.
 pub type WatchOutcome = Vec<u32>;
+
+/// Delete the records below an offset in several partitions of one core.
+#[derive(Debug, Clone)]
+pub struct DeleteRecordsTask {
+    /// What to delete where.
+    pub partitions: Vec<DeleteRecords>,
+    /// As [`AppendTask::image_version`].
+    pub image_version: u64,
+}
+
+/// The records to delete in one partition.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DeleteRecords {
+    /// Where.
+    pub partition: PartitionId,
+    /// The first offset that stays; none for the high watermark, which empties the partition.
+    pub offset: Option<i64>,
+}
+
+/// Where each log of a [`DeleteRecordsTask`] starts now, durably.
+pub type DeleteRecordsOutcome = Vec<Result<i64, PartitionError>>;
 
 /// Look up offsets in several partitions of one core.
 #[derive(Debug, Clone)]

@@ -82,6 +82,9 @@ pub struct CoreStats {
     /// Groups coordinated, and offsets that they have committed.
     pub groups: u64,
     pub group_offsets: u64,
+    /// Bytes of the core's logs, and the segments they are in.
+    pub log_bytes: u64,
+    pub log_segments: u64,
     /// Requests sent to other cores.
     pub cross_core_requests: u64,
     /// Requests to other cores that had to wait for a credit.

@@ -116,7 +116,7 @@ impl Scrape {
 
     fn per_core(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
         type Value = fn(&CoreStats) -> u64;
-        let rows: [(&str, &str, MetricType, Value); 12] = [
+        let rows: [(&str, &str, MetricType, Value); 14] = [
             ("connections", "Open connections", MetricType::Gauge, |core| core.network.connections),
             ("connections_accepted", "Connections accepted", MetricType::Counter, |core| {
                 core.network.connections_accepted
@@ -129,6 +129,8 @@ impl Scrape {
             ("partitions", "Partitions owned", MetricType::Gauge, |core| core.partitions),
             ("groups", "Groups coordinated", MetricType::Gauge, |core| core.groups),
             ("group_offsets", "Offsets committed by groups", MetricType::Gauge, |core| core.group_offsets),
+            ("log_bytes", "Bytes of the partitions' logs", MetricType::Gauge, |core| core.log_bytes),
+            ("log_segments", "Segments of the partitions' logs", MetricType::Gauge, |core| core.log_segments),
             ("cross_core_requests", "Requests to other cores", MetricType::Counter, |core| {
                 core.cross_core_requests
             }),

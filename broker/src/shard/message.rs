@@ -9,8 +9,9 @@ use corelog_logic::controller::{Delta, MetadataImage};
 use super::balance::Handover;
 use super::mailbox;
 use crate::drive::tasks::{
-    AppendOutcome, AppendTask, FetchOutcome, FetchTask, GroupOutcome, GroupTask, InspectTask, Inspected,
-    OffsetsOutcome, OffsetsTask, WatchOutcome, WatchTask,
+    AppendOutcome, AppendTask, DeleteRecordsOutcome, DeleteRecordsTask, FetchOutcome, FetchTask,
+    GroupOutcome, GroupTask, InspectTask, Inspected, OffsetsOutcome, OffsetsTask, WatchOutcome,
+    WatchTask,
 };
 use crate::metrics::CoreStats;
 
@@ -29,6 +30,8 @@ pub enum Query {
     Group(Box<GroupTask>),
     /// Tell about partitions.
     Inspect(InspectTask),
+    /// Delete records below an offset.
+    DeleteRecords(DeleteRecordsTask),
 }
 
 /// A committed version of the metadata, with what changed since the one before.
@@ -47,6 +50,7 @@ pub enum Answer {
     Offsets(OffsetsOutcome),
     Group(Box<GroupOutcome>),
     Inspected(Inspected),
+    DeleteRecords(DeleteRecordsOutcome),
 }
 
 /// A message without a reply.

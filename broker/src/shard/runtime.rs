@@ -190,6 +190,9 @@ impl Shard {
             Query::Inspect(task) => {
                 Box::pin(async move { Answer::Inspected(drive::inspect(&self.reconciler, task).await) })
             }
+            Query::DeleteRecords(task) => {
+                Box::pin(async move { Answer::DeleteRecords(drive::delete_records(partitions, task).await) })
+            }
         }
     }
 
@@ -207,6 +210,7 @@ impl Shard {
         if let Some(expiration_ms) = change.producer_id_expiration_ms {
             self.reconciler.partitions().set_producer_id_expiration(expiration_ms);
         }
+        self.reconciler.partitions().set_cleaner(change.cleaner);
         self.reconciler.apply(change.assigned, &change.removed, version).await;
         self.groups.apply(published.image.clone(), &published.delta, &coordinated, &removed);
         self.view.borrow_mut().show(published.image);
@@ -217,12 +221,16 @@ impl Shard {
     pub fn stats(&self) -> CoreStats {
         let mailbox = self.endpoint.counters();
         let (groups, group_offsets) = self.groups.counts();
+        let store = self.reconciler.store();
+        let (log_bytes, log_segments) = store.log_sizes();
         CoreStats {
             core: self.core().0,
             requests: self.metrics.requests(),
             flush: self.metrics.flushes(),
             network: (self.network.borrow())(),
-            store: self.reconciler.store().stats(),
+            store: store.stats(),
+            log_bytes,
+            log_segments,
             partitions: self.reconciler.partitions().len() as u64,
             groups,
             group_offsets,

@@ -10,7 +10,7 @@ use corelog_logic::controller::{ConfigResource, MetadataImage, ResourceKind, Top
 use super::Core;
 use super::message::Published;
 use super::placement::Placement;
-use crate::config::{BrokerValues, Given, TopicConfig};
+use crate::config::{BrokerValues, CleanerConfig, Given, TopicConfig};
 use crate::drive::Assignment;
 use crate::drive::tasks::PartitionId;
 
@@ -43,6 +43,8 @@ pub struct Change {
     pub removed: Vec<TopicId>,
     /// How long an idle producer is remembered, in milliseconds (`producer.id.expiration.ms`).
     pub producer_id_expiration_ms: Option<i64>,
+    /// What the core's cleaner goes by.
+    pub cleaner: CleanerConfig,
 }
 
 impl View {
@@ -77,7 +79,8 @@ impl View {
         let Published { image, delta } = published;
         let broker = BrokerValues::new(image, self.node_id, given);
         let expiration = broker.get("producer.id.expiration.ms").and_then(|text| text.trim().parse().ok());
-        let mut change = Change { producer_id_expiration_ms: expiration, ..Change::default() };
+        let cleaner = CleanerConfig::resolve(&broker);
+        let mut change = Change { producer_id_expiration_ms: expiration, cleaner, ..Change::default() };
         if delta.whole {
             let gone: Vec<TopicImage> =
                 self.image.topics().filter(|topic| image.topic(&topic.id).is_none()).cloned().collect();

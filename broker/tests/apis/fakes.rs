@@ -42,6 +42,7 @@ pub(crate) const NODE_ID: i32 = 7;
 pub(crate) struct Log {
     pub(crate) batches: Vec<(i64, i64, Bytes)>,
     pub(crate) next_offset: i64,
+    pub(crate) start_offset: i64,
     pub(crate) fails_with: Option<PartitionError>,
 }
 
@@ -201,6 +202,29 @@ impl Cores for FakeCores {
 
     fn count(&self) -> u16 {
         2
+    }
+
+    fn delete_records(&self, core: Core, task: DeleteRecordsTask) -> Submitted<DeleteRecordsOutcome> {
+        let outcome = task
+            .partitions
+            .iter()
+            .map(|asked| {
+                self.0.on(&asked.partition, |log| {
+                    let (offset, high_watermark) = (asked.offset.unwrap_or(log.next_offset), log.next_offset);
+                    let log_start_offset = log.start_offset;
+                    if offset > high_watermark {
+                        return Err(PartitionError::OffsetOutOfRange {
+                            offset,
+                            log_start_offset,
+                            high_watermark,
+                        });
+                    }
+                    log.start_offset = log_start_offset.max(offset);
+                    Ok(log.start_offset)
+                })
+            })
+            .collect();
+        self.0.told(core, "delete records", task.partitions.len(), outcome)
     }
 
     fn sleep(&self, _: Duration) -> Local<()> {

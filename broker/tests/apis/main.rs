@@ -7,6 +7,7 @@ mod codecs;
 mod consoles;
 mod consume;
 mod consumer_groups;
+mod delete_records;
 mod describe;
 mod fakes;
 mod group_fakes;

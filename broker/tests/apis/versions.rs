@@ -29,6 +29,7 @@ fn answered(bench: &Bench, key: i16, version: i16, body: &[u8]) {
         18 => drop(decode_reply::<ApiVersionsResponse>(reply, version)),
         19 => drop(decode_reply::<CreateTopicsResponse>(reply, version)),
         20 => drop(decode_reply::<DeleteTopicsResponse>(reply, version)),
+        21 => drop(decode_reply::<DeleteRecordsResponse>(reply, version)),
         22 => drop(decode_reply::<InitProducerIdResponse>(reply, version)),
         32 => drop(decode_reply::<DescribeConfigsResponse>(reply, version)),
         42 => drop(decode_reply::<DeleteGroupsResponse>(reply, version)),

@@ -20,6 +20,7 @@ use bytes::{Bytes, BytesMut};
 use kafka_protocol::messages::create_topics_request::{
     CreatableReplicaAssignment, CreatableTopic, CreatableTopicConfig,
 };
+use kafka_protocol::messages::delete_records_request::{DeleteRecordsPartition, DeleteRecordsTopic};
 use kafka_protocol::messages::delete_topics_request::DeleteTopicState;
 use kafka_protocol::messages::describe_configs_request::DescribeConfigsResource;
 use kafka_protocol::messages::fetch_request::{FetchPartition, FetchTopic, ForgottenTopic, ReplicaState};
@@ -141,6 +142,18 @@ fn one(samples: &mut Vec<Sample>, key: i16, version: i16, flexible: bool) {
                 request.topic_names = vec![TopicName(text("orders")), TopicName(text(""))];
             }
             encode(samples, key, version, &request);
+        }
+        21 => {
+            encode(samples, key, version, &DeleteRecordsRequest::default());
+            let partition = tagged!(DeleteRecordsPartition::default().with_offset(7), flexible);
+            let topic = tagged!(
+                DeleteRecordsTopic::default()
+                    .with_name(TopicName(text("orders")))
+                    .with_partitions(vec![partition.clone(), partition]),
+                flexible
+            );
+            let request = DeleteRecordsRequest::default().with_topics(vec![topic.clone(), topic]);
+            encode(samples, key, version, &tagged!(request, flexible));
         }
         22 => {
             encode(samples, key, version, &InitProducerIdRequest::default());

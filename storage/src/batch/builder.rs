@@ -180,7 +180,7 @@ fn put_nullable(out: &mut Vec<u8>, bytes: Option<&[u8]>) {
 }
 
 /// Zigzag and seven bits a byte; a 32-bit number has the same bytes as a `varint`.
-fn put_varlong(out: &mut Vec<u8>, value: i64) {
+pub(super) fn put_varlong(out: &mut Vec<u8>, value: i64) {
     let mut raw = (value << 1 ^ value >> 63) as u64;
     while raw >= 0x80 {
         out.push(raw as u8 | 0x80);

@@ -28,9 +28,9 @@ const COMPRESSION_MASK: i16 = 0x07;
 const LOG_APPEND_TIME: i16 = 0x08;
 const TRANSACTIONAL: i16 = 0x10;
 const CONTROL: i16 = 0x20;
-const DELETE_HORIZON: i16 = 0x40;
+pub(super) const DELETE_HORIZON: i16 = 0x40;
 /// All attribute bits that have a meaning. Producers may set the others: Kafka does not look at them.
-const KNOWN_ATTRIBUTES: i16 = 0x7f;
+pub(crate) const KNOWN_ATTRIBUTES: i16 = 0x7f;
 
 /// Who gave the records their timestamps.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -6,6 +6,7 @@
 mod builder;
 mod compression;
 mod error;
+mod filter;
 mod header;
 mod lookup;
 mod recompress;
@@ -20,6 +21,7 @@ mod validate;
 pub use builder::{BatchBuilder, RecordHeader};
 pub use compression::Compression;
 pub use error::BatchError;
+pub use filter::{BatchRecord, Filtered, empty_batch, filter, visit_records};
 pub(crate) use header::CrcOfPieces;
 pub use header::{
     BatchHeader, HEADER_BYTES, LENGTH_PREFIX_BYTES, TimestampType, assign_offsets, check_crc,

@@ -178,6 +178,13 @@ impl Fold<'_> {
             Record::SegmentRemoved { log_id, base_offset } => {
                 self.log(log_id)?.closed.remove(&base_offset);
             }
+            Record::SegmentsReplaced(replaced) => {
+                let closed = &mut self.log(replaced.log_id)?.closed;
+                for base_offset in &replaced.replaced {
+                    closed.remove(base_offset);
+                }
+                closed.extend(replaced.segment.map(|segment| (segment.base_offset, segment)));
+            }
             Record::Session { session, live_position } => {
                 self.sessions.insert(session, live_position);
             }

@@ -15,7 +15,7 @@ use std::rc::Rc;
 
 pub use file::FileIdentity;
 pub use load::{Loaded, LoadedFile, LogCheckpoint, load, remove_other_generations};
-pub use record::{LogRecord, Record, SegmentRecord, StateRecord, TenantRecord};
+pub use record::{LogRecord, Record, ReplacedRecord, SegmentRecord, StateRecord, TenantRecord};
 
 use crate::io::{Class, Io};
 use crate::journal::Bugs;

@@ -38,6 +38,73 @@ pub struct SegmentRecord {
     pub len: u64,
     /// Largest timestamp in it, milliseconds; -1 when there is none.
     pub max_timestamp_ms: i64,
+    /// Largest timestamp of its first batch, milliseconds; -1 when there is none or it is not known.
+    pub first_timestamp_ms: i64,
+    /// Wall clock of the last append to it, milliseconds; -1 when that is not known.
+    pub modified_ms: i64,
+    /// How often compaction has rewritten it; part of its files' names.
+    pub generation: u32,
+}
+
+impl SegmentRecord {
+    const BYTES: usize = 44;
+
+    fn encode(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(&self.base_offset.to_le_bytes());
+        out.extend_from_slice(&self.len.to_le_bytes());
+        out.extend_from_slice(&self.max_timestamp_ms.to_le_bytes());
+        out.extend_from_slice(&self.first_timestamp_ms.to_le_bytes());
+        out.extend_from_slice(&self.modified_ms.to_le_bytes());
+        out.extend_from_slice(&self.generation.to_le_bytes());
+    }
+
+    fn decode(log_id: LogId, fields: &mut Fields<'_>) -> Option<Self> {
+        let (base_offset, len, max_timestamp_ms) = (fields.i64()?, fields.u64()?, fields.i64()?);
+        // Files of before retention end here.
+        let (first_timestamp_ms, modified_ms, generation) = match fields.0.is_empty() {
+            true => (-1, -1, 0),
+            false => (fields.i64()?, fields.i64()?, fields.u32()?),
+        };
+        Some(Self { log_id, base_offset, len, max_timestamp_ms, first_timestamp_ms, modified_ms, generation })
+    }
+}
+
+/// Compaction wrote closed segments as one: a single record, so that the old ones count or the new one does.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ReplacedRecord {
+    /// The log.
+    pub log_id: LogId,
+    /// Base offsets of the segments that go.
+    pub replaced: Vec<Offset>,
+    /// The segment in their place; none when nothing of them is left.
+    pub segment: Option<SegmentRecord>,
+}
+
+impl ReplacedRecord {
+    fn payload_len(&self) -> usize {
+        4 + 8 * self.replaced.len() + if self.segment.is_some() { SegmentRecord::BYTES } else { 0 }
+    }
+
+    fn encode(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(&(self.replaced.len() as u32).to_le_bytes());
+        for base_offset in &self.replaced {
+            out.extend_from_slice(&base_offset.to_le_bytes());
+        }
+        if let Some(segment) = &self.segment {
+            segment.encode(out);
+        }
+    }
+
+    fn decode(log_id: LogId, fields: &mut Fields<'_>) -> Option<Self> {
+        let count = fields.u32()?;
+        // What a count promises is not believed: it ends with the bytes.
+        let replaced = (0..count).map(|_| fields.i64()).collect::<Option<_>>()?;
+        let segment = match fields.0.is_empty() {
+            true => None,
+            false => Some(SegmentRecord::decode(log_id, fields)?),
+        };
+        Some(Self { log_id, replaced, segment })
+    }
 }
 
 /// Where a log stands: replay goes on from here.
@@ -57,6 +124,12 @@ pub struct StateRecord {
     pub log_start_offset: Offset,
     /// Largest timestamp in the active segment, milliseconds; -1 when there is none.
     pub max_timestamp_ms: i64,
+    /// Largest timestamp of its first batch, milliseconds; -1 when there is none or it is not known.
+    pub first_timestamp_ms: i64,
+    /// Wall clock of the last append to it, milliseconds; -1 when that is not known.
+    pub modified_ms: i64,
+    /// Everything below was compacted.
+    pub first_dirty_offset: Offset,
     /// High watermark known then.
     pub high_watermark: Offset,
     /// Leader epochs and their first offsets, ascending; at most 65,535.
@@ -99,6 +172,8 @@ pub enum Record {
         /// Offset in the segment's name.
         base_offset: Offset,
     },
+    /// Kind 8: compaction put a segment in the place of others.
+    SegmentsReplaced(ReplacedRecord),
     /// Kind 7: entries of this journal session below the position are covered by the records before this one.
     Session {
         /// Session of a journal in the same log directory.
@@ -118,6 +193,7 @@ impl Record {
             Self::Dropped { .. } => 5,
             Self::SegmentRemoved { .. } => 6,
             Self::Session { .. } => 7,
+            Self::SegmentsReplaced(_) => 8,
         }
     }
 
@@ -128,6 +204,7 @@ impl Record {
             | Self::SegmentClosed(SegmentRecord { log_id, .. })
             | Self::State(StateRecord { log_id, .. })
             | Self::Tenant(TenantRecord { log_id, .. })
+            | Self::SegmentsReplaced(ReplacedRecord { log_id, .. })
             | Self::Dropped { log_id }
             | Self::SegmentRemoved { log_id, .. } => Some(*log_id),
             Self::Session { .. } => None,
@@ -138,12 +215,13 @@ impl Record {
     pub fn encoded_len(&self) -> usize {
         let payload = match self {
             Self::Log(log) => 26 + log.directory.len(),
-            Self::SegmentClosed(_) => 24,
-            Self::State(state) => 60 + 12 * state.leader_epochs.len() + state.tail.len(),
+            Self::SegmentClosed(_) => SegmentRecord::BYTES,
+            Self::State(state) => 84 + 12 * state.leader_epochs.len() + state.tail.len(),
             Self::Tenant(tenant) => 8 + tenant.state.len(),
             Self::Dropped { .. } => 0,
             Self::SegmentRemoved { .. } => 8,
             Self::Session { .. } => 16,
+            Self::SegmentsReplaced(replaced) => replaced.payload_len(),
         };
         RECORD_HEADER_BYTES + payload
     }
@@ -161,11 +239,8 @@ impl Record {
                 out.extend_from_slice(&log.owner_epoch.to_le_bytes());
                 put_short(out, log.directory.as_bytes());
             }
-            Self::SegmentClosed(segment) => {
-                out.extend_from_slice(&segment.base_offset.to_le_bytes());
-                out.extend_from_slice(&segment.len.to_le_bytes());
-                out.extend_from_slice(&segment.max_timestamp_ms.to_le_bytes());
-            }
+            Self::SegmentClosed(segment) => segment.encode(out),
+            Self::SegmentsReplaced(replaced) => replaced.encode(out),
             Self::State(state) => state.encode(out),
             Self::Tenant(tenant) => {
                 out.extend_from_slice(&tenant.end_offset.to_le_bytes());
@@ -201,12 +276,7 @@ impl Record {
                     std::str::from_utf8(payload.bytes(len)?).ok()?.to_owned()
                 },
             }),
-            2 => Self::SegmentClosed(SegmentRecord {
-                log_id,
-                base_offset: payload.i64()?,
-                len: payload.u64()?,
-                max_timestamp_ms: payload.i64()?,
-            }),
+            2 => Self::SegmentClosed(SegmentRecord::decode(log_id, &mut payload)?),
             3 => Self::State(StateRecord::decode(log_id, &mut payload)?),
             4 => Self::Tenant(TenantRecord {
                 log_id,
@@ -216,6 +286,7 @@ impl Record {
             5 => Self::Dropped { log_id },
             6 => Self::SegmentRemoved { log_id, base_offset: payload.i64()? },
             7 => Self::Session { session: payload.u64()?, live_position: payload.u64()? },
+            8 => Self::SegmentsReplaced(ReplacedRecord::decode(log_id, &mut payload)?),
             _ => return None,
         };
         payload.0.is_empty().then_some((record, fields.0))
@@ -242,10 +313,13 @@ impl StateRecord {
             out.extend_from_slice(&start_offset.to_le_bytes());
         }
         put_short(out, &self.tail);
+        out.extend_from_slice(&self.first_timestamp_ms.to_le_bytes());
+        out.extend_from_slice(&self.modified_ms.to_le_bytes());
+        out.extend_from_slice(&self.first_dirty_offset.to_le_bytes());
     }
 
     fn decode(log_id: LogId, fields: &mut Fields<'_>) -> Option<Self> {
-        Some(Self {
+        let mut state = Self {
             log_id,
             sequence: fields.u64()?,
             segment_base_offset: fields.i64()?,
@@ -262,7 +336,17 @@ impl StateRecord {
                 let len = fields.u16()?.into();
                 Bytes::copy_from_slice(fields.bytes(len)?)
             },
-        })
+            first_timestamp_ms: -1,
+            modified_ms: -1,
+            first_dirty_offset: 0,
+        };
+        // Files of before retention end here.
+        if !fields.0.is_empty() {
+            state.first_timestamp_ms = fields.i64()?;
+            state.modified_ms = fields.i64()?;
+            state.first_dirty_offset = fields.i64()?;
+        }
+        Some(state)
     }
 }
 

@@ -33,6 +33,9 @@ fn state(id: u64, sequence: u64) -> Record {
         log_start_offset: 0,
         max_timestamp_ms: -1,
         high_watermark: sequence as i64,
+        first_timestamp_ms: -1,
+        modified_ms: -1,
+        first_dirty_offset: 0,
         leader_epochs: vec![(0, 0), (4, 17)],
         tail: Bytes::from(vec![id as u8; (sequence % 300) as usize]),
     })
@@ -60,7 +63,15 @@ fn sequence(loaded: &Loaded, file: usize, id: u64) -> Option<u64> {
 fn records_fold_into_what_each_log_was() {
     let simulation = Simulation::new(1);
     let io = simulation.io();
-    let segment = |base_offset| SegmentRecord { log_id: LogId(1), base_offset, len: 5, max_timestamp_ms: 9 };
+    let segment = |base_offset| SegmentRecord {
+        log_id: LogId(1),
+        base_offset,
+        len: 5,
+        max_timestamp_ms: 9,
+        first_timestamp_ms: 8,
+        modified_ms: 7,
+        generation: 0,
+    };
     let tenant =
         TenantRecord { log_id: LogId(1), end_offset: 12, state: Bytes::from_static(b"producers, opaque") };
     let loaded = simulation.block_on(async {

@@ -10,7 +10,7 @@ use bytes::BytesMut;
 use super::Log;
 use super::files::Part;
 use super::gate::Pass;
-use super::state::RESERVE_BYTES_MAX;
+use super::state::{RESERVE_BYTES_MAX, SegmentId};
 use super::tail::Placed;
 use crate::batch::{BatchHeader, assign_offsets};
 use crate::io::{File, Io, OpenMode, align_up};
@@ -22,6 +22,7 @@ use crate::{Result, StorageError};
 pub struct Permit<I: Io> {
     log: Rc<Log<I>>,
     len: usize,
+    now_ms: i64,
     _turn: Pass,
 }
 
@@ -43,11 +44,12 @@ impl Appended {
 
 impl<I: Io> Log<I> {
     /// Waits until a batch of `len` bytes can be appended: for this log's turn (first come, first served), for space in its
-    /// segment, which is rolled first when it is full or old, and for room in the journal. `now_ms` is the time of the append.
+    /// segment, which is rolled first when it is full or old, and for room in the journal. `max_timestamp` is the batch's, `now_ms`
+    /// the time of the append.
     ///
     /// # Errors
     /// `BatchTooLarge`, `DiskFull` (nothing is appended, reads go on), `DirectoryFailed`, `Closed`.
-    pub async fn prepare(self: &Rc<Self>, len: usize, now_ms: i64) -> Result<Permit<I>> {
+    pub async fn prepare(self: &Rc<Self>, len: usize, max_timestamp: i64, now_ms: i64) -> Result<Permit<I>> {
         let turn = self.append_turn.pass().await;
         self.check()?;
         // Also refuses what will never fit.
@@ -55,7 +57,7 @@ impl<I: Io> Log<I> {
         let config = self.config.get();
         {
             let mut state = self.state.borrow_mut();
-            if state.must_roll(len, config.segment_bytes, config.segment_ms, now_ms) {
+            if state.must_roll(self.identity.log_id, &config, len, max_timestamp, now_ms) {
                 state.roll();
             }
             state.active.first_append_ms.get_or_insert(now_ms);
@@ -66,7 +68,7 @@ impl<I: Io> Log<I> {
             self.dir.journal.room(len).await?;
             self.check()?;
         }
-        Ok(Permit { log: self.clone(), len, _turn: turn })
+        Ok(Permit { log: self.clone(), len, now_ms, _turn: turn })
     }
 
     /// Reserves blocks for `len` more bytes, and some ahead, so that what is accepted can be written back on a full disk.
@@ -109,7 +111,8 @@ impl<I: Io> Log<I> {
     }
 
     async fn allocate(&self, base_offset: Offset, len: u64) -> Result<()> {
-        let file = self.open_file(base_offset, Part::Log, OpenMode::CreateOrOpen).await?;
+        let segment = SegmentId { base_offset, generation: 0 };
+        let file = self.open_file(segment, Part::Log, OpenMode::CreateOrOpen).await?;
         file.allocate(len).await
     }
 }
@@ -175,6 +178,10 @@ impl<I: Io> Permit<I> {
         state.next_offset = next_offset;
         state.last_ticket = Some(ticket);
         log.dir.appended.set(ticket.end);
+        if state.active.len == 0 {
+            state.active.first_timestamp = header.max_timestamp;
+        }
+        state.active.modified_ms = self.now_ms;
         state.active.len += batch.len() as u64;
         state.active.exact = false;
         state.active.max_timestamp = state.active.max_timestamp.max(header.max_timestamp);

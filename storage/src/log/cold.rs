@@ -7,12 +7,13 @@ use std::cell::Cell;
 use std::rc::Rc;
 
 use super::Log;
+use super::files::Part;
 use super::gate::Signal;
 use super::tables::SegmentView;
 use super::tail::Slices;
 use crate::Result;
 use crate::io::{Class, Io};
-use crate::segment::{self, SegmentBytes, SegmentReader};
+use crate::segment::{SegmentBytes, SegmentReader};
 use crate::types::Offset;
 
 /// The most that one cold read returns, in bytes; a single larger batch is returned whole.
@@ -67,28 +68,31 @@ impl<I: Io> Log<I> {
         }
     }
 
-    /// Batches of one segment from the one that holds `offset` on.
+    /// Batches of one segment from the one that holds `offset` on. None when it has no such batch.
     pub(super) async fn read_segment(
         self: &Rc<Self>,
         view: SegmentView,
         offset: Offset,
         max_bytes: usize,
         at_least_one: bool,
-    ) -> Result<Slices> {
+    ) -> Result<Option<Slices>> {
         let max_bytes = max_bytes.min(COLD_READ_BYTES_MAX);
         let log = self.clone();
         let cold = self
             .in_housekeeping(COLD_READ_BYTES_MAX as u64, async move {
                 let table = log.table(&view).await?;
                 let file = log.segment_file(&view).await?;
-                let path = log.path.join(segment::log_file_name(view.base_offset));
+                let path = log.path.join(Part::Log.file_name(view.id));
                 let source = SegmentBytes { file: &*file, path: &path, len: view.len, tail: &view.tail };
                 SegmentReader::new(&log.core.io, source, &table).read(offset, max_bytes, at_least_one).await
             })
             .await?;
+        if cold.exhausted {
+            return Ok(None);
+        }
         let total_bytes = cold.bytes.len();
         let batches = if cold.bytes.is_empty() { Vec::new() } else { vec![cold.bytes] };
-        Ok(Slices { batches, total_bytes, next_offset: cold.next_offset })
+        Ok(Some(Slices { batches, total_bytes, next_offset: cold.next_offset }))
     }
 
     /// The first record of one segment at or after `offset_min` with a timestamp of at least `target_ms`.
@@ -102,7 +106,7 @@ impl<I: Io> Log<I> {
         self.in_housekeeping(COLD_READ_BYTES_MAX as u64, async move {
             let table = log.table(&view).await?;
             let file = log.segment_file(&view).await?;
-            let path = log.path.join(segment::log_file_name(view.base_offset));
+            let path = log.path.join(Part::Log.file_name(view.id));
             let source = SegmentBytes { file: &*file, path: &path, len: view.len, tail: &view.tail };
             SegmentReader::new(&log.core.io, source, &table).find_timestamp(target_ms, offset_min).await
         })

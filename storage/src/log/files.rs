@@ -8,9 +8,11 @@ use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 use std::rc::Rc;
 
+use super::state::SegmentId;
 use crate::Result;
 use crate::io::{Io, OpenMode};
-use crate::types::{LogId, Offset};
+use crate::segment::{self, SegmentFile};
+use crate::types::LogId;
 
 /// Which of a segment's two files.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -21,11 +23,22 @@ pub(crate) enum Part {
     Blocks,
 }
 
+impl Part {
+    /// The file's name in its log's directory.
+    pub(crate) fn file_name(self, id: SegmentId) -> String {
+        let file = match self {
+            Self::Log => SegmentFile::Log,
+            Self::Blocks => SegmentFile::Blocks,
+        };
+        segment::file_name(id.base_offset, id.generation, file)
+    }
+}
+
 /// Names a file of a segment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) struct FileKey {
     pub(crate) log_id: LogId,
-    pub(crate) segment_base: Offset,
+    pub(crate) segment: SegmentId,
     pub(crate) part: Part,
 }
 
@@ -96,6 +109,14 @@ impl<I: Io> OpenFiles<I> {
             }
         }
         drop(closed);
+    }
+
+    /// Closes a file that is gone.
+    pub(crate) fn forget(&self, key: FileKey) {
+        let closed = self.files.borrow_mut().remove(&key);
+        if let Some(cached) = &closed {
+            self.by_use.borrow_mut().remove(&cached.used);
+        }
     }
 
     /// Closes the files of a log that is gone.

@@ -17,6 +17,7 @@ use crate::StorageError;
 use crate::checkpoint::CheckpointLog;
 use crate::io::Io;
 use crate::journal::Journal;
+use crate::store::graves::Graves;
 use crate::types::LogId;
 
 /// Rules that a test may break to prove that the simulation notices. For tests only; everything is false by default.
@@ -36,6 +37,20 @@ pub struct Bugs {
     pub evict_uncovered: bool,
     /// The journal's space is released before the checkpoint is written.
     pub release_before_checkpoint: bool,
+    /// A new log start is acknowledged before its journal entry is durable.
+    pub acknowledge_log_start_early: bool,
+    /// Checkpoints repeat the log start of the checkpoint before.
+    pub forget_log_start: bool,
+    /// The files of segments below the log start are removed before the checkpoint says so.
+    pub remove_before_checkpoint: bool,
+    /// Sweeping takes segments that no checkpoint has closed yet for remains.
+    pub sweep_open_segments: bool,
+    /// A compacted segment is swapped in before it is flushed.
+    pub swap_before_flush: bool,
+    /// The files of the segments that compaction replaces are removed before the checkpoint says so.
+    pub replace_before_checkpoint: bool,
+    /// Compaction drops tombstones as soon as it meets them.
+    pub drop_tombstones_early: bool,
 }
 
 /// An append that waits for room in a directory's journal.
@@ -94,6 +109,8 @@ pub(crate) struct Directory<I: Io> {
     /// One round at a time.
     pub(crate) round_turn: Rc<Gate>,
     pub(crate) rounds: Cell<u64>,
+    /// Files of removed segments that stay for a while.
+    pub(crate) graves: Graves,
     pub(crate) closing: Cell<bool>,
     pub(crate) failed: RefCell<Option<StorageError>>,
 }
@@ -146,6 +163,7 @@ impl<I: Io> Directory<I> {
         self.dirty.borrow_mut().clear();
         self.dirty_bytes.set(0);
         self.work.set();
+        self.close_graves();
         error
     }
 }

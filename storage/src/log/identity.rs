@@ -5,7 +5,9 @@
 use bytes::Bytes;
 
 use crate::batch::BatchHeader;
-use crate::types::{LogId, TopicId};
+use crate::compaction::{self, Retain, RetainByKey};
+use crate::retention;
+use crate::types::{LogId, Offset, TopicId};
 
 /// Which partition a log holds, and which incarnation of it.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -52,17 +54,33 @@ pub(crate) fn parse_dir_name(name: &str) -> Option<(&str, i32)> {
 }
 
 /// Settings of one log; may change while it is open.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub struct LogConfig {
     /// A segment is rolled before it exceeds this many bytes (`segment.bytes`); at most 2 GiB. A single larger batch gets a segment of its own.
     pub segment_bytes: u32,
-    /// A segment is rolled when the first append to it was this long ago, in ms (`segment.ms`); looked at on every append.
+    /// A segment is rolled when its first batch is this much older than what is appended, in ms by the batches' timestamps, or by
+    /// the clock where they have none (`segment.ms`); looked at on every append.
     pub segment_ms: i64,
+    /// Up to this much is taken off `segment_ms`, another part for each segment (`segment.jitter.ms`).
+    pub segment_jitter_ms: i64,
+    /// What may go.
+    pub retention: retention::Policy,
+    /// Whether and when of records with the same key only the newest stays.
+    pub compaction: compaction::Policy,
+    /// How long the files of a removed segment stay, renamed aside, in ms (`file.delete.delay.ms`).
+    pub file_delete_delay_ms: i64,
 }
 
 impl Default for LogConfig {
     fn default() -> Self {
-        Self { segment_bytes: 1 << 30, segment_ms: 7 * 24 * 3600 * 1000 }
+        Self {
+            segment_bytes: 1 << 30,
+            segment_ms: 7 * 24 * 3600 * 1000,
+            segment_jitter_ms: 0,
+            retention: retention::Policy::default(),
+            compaction: compaction::Policy::default(),
+            file_delete_delay_ms: 60_000,
+        }
     }
 }
 
@@ -77,6 +95,14 @@ pub trait Tenant {
     fn replay(&mut self, batch: &BatchHeader);
     /// The state at the log's end, or None when there is nothing worth keeping.
     fn snapshot(&self) -> Option<Bytes>;
+    /// Who decides, for one pass of compaction, about what only producers and transactions can know.
+    fn retain(&self) -> Box<dyn Retain> {
+        Box::new(RetainByKey)
+    }
+    /// Where the first transaction begins that is not decided; compaction stays below.
+    fn first_undecided_offset(&self) -> Option<Offset> {
+        None
+    }
 }
 
 /// A log whose batches nobody derives anything from.
@@ -106,6 +132,15 @@ impl LeaderEpochs {
                 self.entries.remove(0);
             }
             self.entries.push((leader_epoch, base_offset));
+        }
+    }
+
+    /// Forgets the epochs that ended below `log_start_offset`; the one it lies in begins there now, as Kafka has it.
+    pub fn truncate_from_start(&mut self, log_start_offset: i64) {
+        let after = self.entries.partition_point(|(_, start)| *start <= log_start_offset);
+        if let Some(within) = after.checked_sub(1) {
+            self.entries.drain(..within);
+            self.entries[0].1 = log_start_offset;
         }
     }
 

@@ -1,17 +1,22 @@
 //! One partition's log: appended through the core's journal, read from its tail cache or its segments.
 //!
 //! Made by `store`, used by the broker's partitions. A batch is visible when it is durable under the configured flush, never
-//! before. Deliberately absent: retention, truncation, and when to write back (`store`).
+//! before. Deliberately absent: what to keep (`retention`), truncation, and when to write back (`store`).
 
 mod append;
 pub(crate) mod cache;
+mod cleaned;
+mod cleaning;
 mod cold;
+mod expiry;
 pub(crate) mod files;
 pub(crate) mod gate;
 pub(crate) mod home;
 mod identity;
 mod read;
 pub(crate) mod records;
+pub(crate) mod remains;
+pub(crate) mod start;
 pub(crate) mod state;
 pub(crate) mod tables;
 mod tail;
@@ -24,6 +29,7 @@ use std::path::{Path, PathBuf};
 use std::rc::{Rc, Weak};
 
 pub use append::{Appended, Permit};
+pub use cleaning::{Compacted, CompactionMeans};
 pub use cold::COLD_READ_BYTES_MAX;
 pub use home::Bugs;
 pub(crate) use identity::parse_dir_name;
@@ -34,13 +40,12 @@ pub use tail::Slices;
 use crate::io::{Io, OpenMode};
 use crate::journal::Committed;
 use crate::journal::waiters::Waiters;
-use crate::segment;
 use crate::types::Offset;
 use crate::{Result, StorageError};
 use files::{FileKey, Part};
 use gate::Gate;
 use home::{Core, Directory};
-use state::State;
+use state::{SegmentId, State};
 use tail::Evictable;
 
 /// One incarnation of a partition's log on the core that owns it.
@@ -58,7 +63,10 @@ pub struct Log<I: Io> {
     waiters: Waiters,
     append_turn: Rc<Gate>,
     write_turn: Rc<Gate>,
+    cleaning_turn: Rc<Gate>,
     tenant: Rc<RefCell<dyn Tenant>>,
+    /// When retention first looked at it, wall clock in ms.
+    seen_ms: Cell<Option<i64>>,
     /// Why the log answers nothing any more.
     ended: RefCell<Option<StorageError>>,
     me: Weak<Self>,
@@ -89,7 +97,9 @@ impl<I: Io> Log<I> {
             waiters: Waiters::default(),
             append_turn: Gate::new(1),
             write_turn: Gate::new(1),
+            cleaning_turn: Gate::new(1),
             tenant,
+            seen_ms: Cell::new(None),
             ended: RefCell::new(dir.check().err()),
             dir,
             me: me.clone(),
@@ -166,6 +176,12 @@ impl<I: Io> Log<I> {
         closed + state.open_segments().map(|segment| segment.len).sum::<u64>()
     }
 
+    /// How many segments the log has, the active one included.
+    pub fn segment_count(&self) -> usize {
+        let state = self.state.borrow();
+        state.closed.len() + state.open_segments().count()
+    }
+
     /// Segments that were rolled and written whole, oldest first.
     pub fn closed_segments(&self) -> Vec<ClosedSegment> {
         self.state.borrow().closed.clone()
@@ -221,6 +237,12 @@ impl<I: Io> Log<I> {
         }
     }
 
+    /// Lists the log for write-back when something about it changed without an append.
+    pub(crate) fn list_dirty(&self) {
+        let newly_dirty = !std::mem::replace(&mut self.state.borrow_mut().listed_dirty, true);
+        self.note_dirty(newly_dirty, 0);
+    }
+
     /// Lists the log for write-back after an append of `len` bytes.
     fn note_dirty(&self, newly_dirty: bool, len: u64) {
         let dir = &self.dir;
@@ -260,16 +282,18 @@ impl<I: Io> Log<I> {
     /// Opens one of a segment's files through the core's cache.
     pub(crate) async fn open_file(
         &self,
-        segment_base: Offset,
+        segment: SegmentId,
         part: Part,
         mode: OpenMode,
     ) -> Result<Rc<I::File>> {
-        let name = match part {
-            Part::Log => segment::log_file_name(segment_base),
-            Part::Blocks => segment::blocks_file_name(segment_base),
-        };
-        let key = FileKey { log_id: self.identity.log_id, segment_base, part };
-        self.core.files.open(&self.core.io, key, &self.path.join(name), mode).await
+        let key = FileKey { log_id: self.identity.log_id, segment, part };
+        let path = self.path.join(part.file_name(segment));
+        let file = self.core.files.open(&self.core.io, key, &path, mode).await?;
+        // Removed while it was being opened: a cached descriptor would hold its blocks.
+        if !self.has_segment(segment) {
+            self.core.files.forget(key);
+        }
+        Ok(file)
     }
 }
 

@@ -24,11 +24,23 @@ impl<I: Io> Log<I> {
         max_bytes: usize,
         at_least_one: bool,
     ) -> Result<Slices> {
-        if let Some(hot) = self.read_cached(offset, max_bytes, at_least_one)? {
-            return Ok(hot);
+        self.check_range(offset)?;
+        let mut from = offset;
+        loop {
+            if let Some(hot) = self.read_cached(from, max_bytes, at_least_one)? {
+                return Ok(hot);
+            }
+            let (view, end_offset) = self.segment_of(from);
+            let id = view.id;
+            match self.read_segment(view, from, max_bytes, at_least_one).await {
+                Ok(Some(slices)) => return Ok(slices),
+                // Compaction left nothing from here to the end of the segment.
+                Ok(None) => from = end_offset.max(from),
+                // It was removed, or written anew, under the read.
+                Err(_) if !self.has_segment(id) => self.check_range(offset)?,
+                Err(error) => return Err(error),
+            }
         }
-        let view = self.segment_of(offset);
-        self.read_segment(view, offset, max_bytes, at_least_one).await
     }
 
     /// As [`Self::read`], but None instead of waiting for the disk.
@@ -41,12 +53,8 @@ impl<I: Io> Log<I> {
         max_bytes: usize,
         at_least_one: bool,
     ) -> Result<Option<Slices>> {
-        self.check()?;
+        self.check_range(offset)?;
         let state = self.state.borrow();
-        let (start_offset, end_offset) = (state.log_start_offset, state.next_offset);
-        if offset < start_offset || offset > end_offset {
-            return Err(StorageError::OffsetOutOfRange { offset, start_offset, end_offset });
-        }
         let visible_end = self.visible_end.get();
         if offset >= visible_end {
             return Ok(Some(Slices { next_offset: offset, ..Slices::default() }));
@@ -54,28 +62,30 @@ impl<I: Io> Log<I> {
         Ok(state.cache.slices(offset, visible_end, max_bytes, at_least_one))
     }
 
-    /// The segment that holds `offset`, which the cache does not hold, so that a checkpoint covers it.
-    fn segment_of(&self, offset: Offset) -> SegmentView {
-        let views = self.segment_views();
-        let after = views.partition_point(|view| view.base_offset <= offset);
-        match views.into_iter().nth(after.saturating_sub(1)) {
-            Some(view) => view,
-            None => unreachable!("a log always has an active segment"),
+    fn check_range(&self, offset: Offset) -> Result<()> {
+        self.check()?;
+        let state = self.state.borrow();
+        let (start_offset, end_offset) = (state.log_start_offset, state.next_offset);
+        if (start_offset..=end_offset).contains(&offset) {
+            return Ok(());
         }
+        Err(StorageError::OffsetOutOfRange { offset, start_offset, end_offset })
+    }
+
+    /// The segment that holds `offset`, which the cache does not hold, so that a checkpoint covers it; and where it ends.
+    fn segment_of(&self, offset: Offset) -> (SegmentView, Offset) {
+        let mut views = self.segment_views();
+        let at = views.partition_point(|view| view.id.base_offset <= offset).saturating_sub(1);
+        let end_offset = views.get(at + 1).map_or(self.log_end_offset(), |next| next.id.base_offset);
+        (views.swap_remove(at), end_offset)
     }
 
     /// All segments as checkpoints cover them, oldest first.
     pub(super) fn segment_views(&self) -> Vec<SegmentView> {
         let state = self.state.borrow();
-        let closed = state.closed.iter().map(|segment| SegmentView {
-            base_offset: segment.base_offset,
-            len: segment.len,
-            tail: bytes::Bytes::new(),
-            open: false,
-            table: None,
-        });
+        let closed = state.closed.iter().map(SegmentView::of_closed);
         let open = state.open_segments().map(|segment| SegmentView {
-            base_offset: segment.base_offset,
+            id: segment.id(),
             len: segment.covered,
             tail: segment.tail.clone(),
             open: true,

@@ -3,9 +3,11 @@
 //! Called by `store::round` and by recovery. Pure. The order of records matters: a torn checkpoint keeps a prefix, so the tenant's
 //! snapshot and closed segments come before the state that relies on them.
 
-use crate::checkpoint::{LogCheckpoint, LogRecord, Record, SegmentRecord, StateRecord, TenantRecord};
+use crate::checkpoint::{
+    LogCheckpoint, LogRecord, Record, ReplacedRecord, SegmentRecord, StateRecord, TenantRecord,
+};
 use crate::io::Io;
-use crate::types::LogId;
+use crate::types::{LogId, Offset};
 
 use super::write_back::Written;
 use super::{ClosedSegment, Covered, Log, LogIdentity, parse_dir_name};
@@ -22,12 +24,25 @@ pub(crate) fn log_record(identity: &LogIdentity, owner_epoch: u32) -> Record {
 }
 
 fn closed_record(log_id: LogId, segment: &ClosedSegment) -> Record {
-    Record::SegmentClosed(SegmentRecord {
+    Record::SegmentClosed(segment_record(log_id, segment))
+}
+
+fn segment_record(log_id: LogId, segment: &ClosedSegment) -> SegmentRecord {
+    SegmentRecord {
         log_id,
         base_offset: segment.base_offset,
         len: segment.len,
         max_timestamp_ms: segment.max_timestamp,
-    })
+        first_timestamp_ms: segment.first_timestamp,
+        modified_ms: segment.modified_ms,
+        generation: segment.generation,
+    }
+}
+
+/// The record that one segment, or none, takes the place of others.
+pub(crate) fn replaced_record(log_id: LogId, replaced: &[Offset], new: Option<&ClosedSegment>) -> Record {
+    let segment = new.map(|segment| segment_record(log_id, segment));
+    Record::SegmentsReplaced(ReplacedRecord { log_id, replaced: replaced.to_vec(), segment })
 }
 
 fn tenant_record(log_id: LogId, covered: &Covered) -> Record {
@@ -47,6 +62,9 @@ fn state_record(log_id: LogId, covered: &Covered) -> Record {
         next_offset: covered.next_offset,
         log_start_offset: covered.log_start_offset,
         max_timestamp_ms: covered.max_timestamp,
+        first_timestamp_ms: covered.first_timestamp,
+        modified_ms: covered.modified_ms,
+        first_dirty_offset: covered.first_dirty_offset,
         // One replica: what is durable is committed.
         high_watermark: covered.next_offset,
         leader_epochs: covered.leader_epochs.entries().to_vec(),
@@ -89,6 +107,9 @@ pub(crate) fn read(checkpoint: LogCheckpoint) -> Option<(LogIdentity, u32, Vec<C
             next_offset: state.next_offset,
             log_start_offset: state.log_start_offset,
             max_timestamp: state.max_timestamp_ms,
+            first_timestamp: state.first_timestamp_ms,
+            modified_ms: state.modified_ms,
+            first_dirty_offset: state.first_dirty_offset,
             leader_epochs: state.leader_epochs.into(),
             tail: state.tail,
             ..Covered::default()
@@ -109,6 +130,9 @@ pub(crate) fn read(checkpoint: LogCheckpoint) -> Option<(LogIdentity, u32, Vec<C
             base_offset: segment.base_offset,
             len: segment.len,
             max_timestamp: segment.max_timestamp_ms,
+            first_timestamp: segment.first_timestamp_ms,
+            modified_ms: segment.modified_ms,
+            generation: segment.generation,
         })
         .collect();
     Some((identity, log.owner_epoch, closed, covered))
@@ -119,6 +143,12 @@ impl<I: Io> Log<I> {
     pub(crate) fn records(&self) -> Vec<Record> {
         let state = self.state.borrow();
         whole(&self.identity, self.owner_epoch, &state.closed, &state.covered)
+    }
+
+    /// What the next checkpoint says of how far compaction has come; all else is as the last one said.
+    pub(crate) fn clean_record(&self, first_dirty_offset: Offset) -> Record {
+        let covered = Covered { first_dirty_offset, ..self.state.borrow().covered.clone() };
+        state_record(self.identity.log_id, &covered)
     }
 
     /// The tenant's snapshot in the last checkpoint.
@@ -140,6 +170,9 @@ impl<I: Io> Written<I> {
             records.push(tenant_record(log_id, &self.covered));
         }
         records.push(state_record(log_id, &self.covered));
+        // Behind the state, whose log start is why they go.
+        let removed = self.removed.iter().map(|segment| segment.base_offset);
+        records.extend(removed.map(|base_offset| Record::SegmentRemoved { log_id, base_offset }));
         bytes
     }
 }

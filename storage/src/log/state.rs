@@ -7,11 +7,25 @@ use std::collections::VecDeque;
 use std::rc::Rc;
 
 use bytes::Bytes;
+use xxhash_rust::xxh3::xxh3_64_with_seed;
 
-use super::identity::LeaderEpochs;
+use super::identity::{LeaderEpochs, LogConfig};
 use super::tail::TailCache;
 use crate::segment::BlockTable;
-use crate::types::Offset;
+use crate::types::{LogId, Offset};
+
+/// Names a segment's files within its log: compaction writes a segment anew under the same base offset.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) struct SegmentId {
+    pub(crate) base_offset: Offset,
+    pub(crate) generation: u32,
+}
+
+impl ClosedSegment {
+    pub(crate) fn id(&self) -> SegmentId {
+        SegmentId { base_offset: self.base_offset, generation: self.generation }
+    }
+}
 
 /// A segment that was rolled, written whole, cut to its exact length and named in a checkpoint.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,6 +36,12 @@ pub struct ClosedSegment {
     pub len: u64,
     /// Largest timestamp in it, in ms; -1 when it has none.
     pub max_timestamp: i64,
+    /// Largest timestamp of its first batch, in ms; -1 when it has none or is not known.
+    pub first_timestamp: i64,
+    /// Wall clock of the last append to it, in ms; -1 when that is not known.
+    pub modified_ms: i64,
+    /// How often compaction has rewritten it; part of its files' names.
+    pub generation: u32,
 }
 
 /// A segment that is not wholly covered by a checkpoint: the active one, and rolled ones on their way out.
@@ -36,6 +56,10 @@ pub(crate) struct OpenSegment {
     pub(crate) tail: Bytes,
     /// Largest timestamp appended; -1 when there is none.
     pub(crate) max_timestamp: i64,
+    /// Largest timestamp of the first batch; -1 when it has none or is not known.
+    pub(crate) first_timestamp: i64,
+    /// Wall clock of the last append, in ms; -1 when that is not known.
+    pub(crate) modified_ms: i64,
     /// Largest timestamp below `covered`.
     pub(crate) covered_max_timestamp: i64,
     /// When the first batch since it was opened was appended, in ms.
@@ -58,6 +82,10 @@ pub(crate) const RESERVE_BYTES_MIN: u64 = 64 * 1024;
 pub(crate) const RESERVE_BYTES_MAX: u64 = 16 * 1024 * 1024;
 
 impl OpenSegment {
+    pub(crate) fn id(&self) -> SegmentId {
+        SegmentId { base_offset: self.base_offset, generation: 0 }
+    }
+
     pub(crate) fn new(base_offset: Offset) -> Self {
         Self {
             base_offset,
@@ -65,6 +93,8 @@ impl OpenSegment {
             covered: 0,
             tail: Bytes::new(),
             max_timestamp: -1,
+            first_timestamp: -1,
+            modified_ms: -1,
             covered_max_timestamp: -1,
             first_append_ms: None,
             reserved: 0,
@@ -72,6 +102,25 @@ impl OpenSegment {
             new_file: true,
             exact: false,
             table: None,
+        }
+    }
+
+    /// How long the segment has been filling: by the batches' time where they have one, else by the clock. As Kafka's
+    /// `LogSegment.timeWaitedForRoll`.
+    fn waited_ms(&self, max_timestamp: i64, now_ms: i64) -> i64 {
+        match (self.first_timestamp, self.first_append_ms) {
+            (0.., _) => max_timestamp.saturating_sub(self.first_timestamp),
+            (_, Some(first)) => now_ms.saturating_sub(first),
+            (_, None) => 0,
+        }
+    }
+
+    /// This segment's part of `segment.jitter.ms`: any number will do, as long as segments that were begun together differ.
+    fn jitter_ms(&self, log_id: LogId, config: &LogConfig) -> i64 {
+        let bound = config.segment_jitter_ms.min(config.segment_ms).max(0) as u64;
+        match bound {
+            0 => 0,
+            bound => (xxh3_64_with_seed(&self.base_offset.to_le_bytes(), log_id.0) % bound) as i64,
         }
     }
 }
@@ -91,6 +140,12 @@ pub struct Covered {
     pub log_start_offset: Offset,
     /// Largest timestamp in the segment below `segment_len`, in ms.
     pub max_timestamp: i64,
+    /// Largest timestamp of its first batch, in ms.
+    pub first_timestamp: i64,
+    /// Wall clock of the last append to it, in ms.
+    pub modified_ms: i64,
+    /// Everything below was compacted; see `compaction`.
+    pub first_dirty_offset: Offset,
     /// Leader epochs up to `next_offset`.
     pub leader_epochs: LeaderEpochs,
     /// Bytes of the segment's last, partial block.
@@ -111,6 +166,9 @@ impl Default for Covered {
             next_offset: 0,
             log_start_offset: 0,
             max_timestamp: -1,
+            first_timestamp: -1,
+            modified_ms: -1,
+            first_dirty_offset: 0,
             leader_epochs: LeaderEpochs::default(),
             tail: Bytes::new(),
             tenant: None,
@@ -130,11 +188,17 @@ pub(crate) struct State {
     /// Sequence of the last entry appended to the journal.
     pub(crate) sequence: u64,
     pub(crate) log_start_offset: Offset,
+    /// Everything below was compacted.
+    pub(crate) first_dirty_offset: Offset,
     pub(crate) next_offset: Offset,
     pub(crate) leader_epochs: LeaderEpochs,
     pub(crate) covered: Covered,
     /// Journal position after the last entry appended.
     pub(crate) last_ticket: Option<crate::journal::Ticket>,
+    /// Of the entry that moved the log's start last.
+    pub(crate) log_start_ticket: Option<crate::journal::Ticket>,
+    /// What compaction is writing; no checkpoint names it yet.
+    pub(crate) in_making: Option<SegmentId>,
     /// Whether the log is in its directory's list of those with something to write back.
     pub(crate) listed_dirty: bool,
 }
@@ -146,6 +210,8 @@ impl State {
         active.covered = covered.segment_len;
         active.tail = covered.tail.clone();
         active.max_timestamp = covered.max_timestamp;
+        active.first_timestamp = covered.first_timestamp;
+        active.modified_ms = covered.modified_ms;
         active.covered_max_timestamp = covered.max_timestamp;
         Self {
             closed,
@@ -154,22 +220,32 @@ impl State {
             cache: TailCache::default(),
             sequence: covered.sequence,
             log_start_offset: covered.log_start_offset,
+            first_dirty_offset: covered.first_dirty_offset,
             next_offset: covered.next_offset,
             leader_epochs: covered.leader_epochs.clone(),
             covered,
             last_ticket: None,
+            log_start_ticket: None,
+            in_making: None,
             listed_dirty: false,
         }
     }
 
-    /// Whether a batch of `len` bytes must go to a new segment.
-    pub(crate) fn must_roll(&self, len: usize, segment_bytes: u32, segment_ms: i64, now_ms: i64) -> bool {
+    /// Whether a batch of `len` bytes and with this largest timestamp must go to a new segment.
+    pub(crate) fn must_roll(
+        &self,
+        log_id: LogId,
+        config: &LogConfig,
+        len: usize,
+        max_timestamp: i64,
+        now_ms: i64,
+    ) -> bool {
         let active = &self.active;
         if active.len == 0 {
             return false;
         }
-        active.len + len as u64 > u64::from(segment_bytes)
-            || active.first_append_ms.is_some_and(|first| now_ms.saturating_sub(first) >= segment_ms)
+        active.len + len as u64 > u64::from(config.segment_bytes)
+            || active.waited_ms(max_timestamp, now_ms) > config.segment_ms - active.jitter_ms(log_id, config)
             // Positions in a segment's index count offsets from its base in 32 bits; half of it leaves any batch room.
             || self.next_offset - active.base_offset > i64::from(i32::MAX / 2)
     }
@@ -178,6 +254,11 @@ impl State {
     pub(crate) fn roll(&mut self) {
         let rolled = std::mem::replace(&mut self.active, OpenSegment::new(self.next_offset));
         self.closing.push_back(rolled);
+    }
+
+    /// Where the last closed segment ends.
+    pub(crate) fn closed_end_offset(&self) -> Offset {
+        self.closing.front().unwrap_or(&self.active).base_offset
     }
 
     /// Segments that are not wholly covered, oldest first.

@@ -11,16 +11,17 @@ use bytes::Bytes;
 
 use super::Log;
 use super::files::Part;
+use super::state::{ClosedSegment, SegmentId};
 use crate::Result;
 use crate::StorageError;
 use crate::io::{File, Io, OpenMode};
 use crate::segment::{self, BlockTable, PAGE_BYTES, PAGE_CHUNKS, SegmentBytes};
-use crate::types::{LogId, Offset};
+use crate::types::LogId;
 
 /// Memory for the tables of closed segments, in bytes per core. A segment of 1 GiB takes 512 KiB.
 pub const TABLES_BYTES_MAX: usize = 16 << 20;
 
-type Key = (LogId, Offset);
+type Key = (LogId, SegmentId);
 
 struct Cached {
     table: Rc<BlockTable>,
@@ -38,18 +39,18 @@ pub(crate) struct Tables {
 }
 
 impl Tables {
-    pub(crate) fn get(&self, log_id: LogId, base_offset: Offset) -> Option<Rc<BlockTable>> {
+    pub(crate) fn get(&self, log_id: LogId, segment: SegmentId) -> Option<Rc<BlockTable>> {
         let mut tables = self.tables.borrow_mut();
-        let cached = tables.get_mut(&(log_id, base_offset))?;
+        let cached = tables.get_mut(&(log_id, segment))?;
         let mut by_use = self.by_use.borrow_mut();
         by_use.remove(&cached.used);
         cached.used = self.tick();
-        by_use.insert(cached.used, (log_id, base_offset));
+        by_use.insert(cached.used, (log_id, segment));
         Some(cached.table.clone())
     }
 
-    pub(crate) fn put(&self, log_id: LogId, table: Rc<BlockTable>) {
-        let key = (log_id, table.base_offset());
+    pub(crate) fn put(&self, log_id: LogId, segment: SegmentId, table: Rc<BlockTable>) {
+        let key = (log_id, segment);
         self.remove(key);
         let (bytes, used) = (table.memory_bytes(), self.tick());
         self.bytes.set(self.bytes.get() + bytes);
@@ -60,6 +61,11 @@ impl Tables {
             let Some(oldest) = oldest else { break };
             self.remove(oldest);
         }
+    }
+
+    /// Forgets the table of a segment that is gone.
+    pub(crate) fn forget(&self, log_id: LogId, segment: SegmentId) {
+        self.remove((log_id, segment));
     }
 
     fn remove(&self, key: Key) {
@@ -83,7 +89,7 @@ impl Tables {
 
 /// One segment as a reader sees it at one moment; stays right whatever is written back meanwhile.
 pub(crate) struct SegmentView {
-    pub(crate) base_offset: Offset,
+    pub(crate) id: SegmentId,
     /// Bytes that a checkpoint covers.
     pub(crate) len: u64,
     /// The last of them, which are not in the file.
@@ -93,6 +99,12 @@ pub(crate) struct SegmentView {
     pub(crate) table: Option<Rc<BlockTable>>,
 }
 
+impl SegmentView {
+    pub(crate) fn of_closed(segment: &ClosedSegment) -> Self {
+        Self { id: segment.id(), len: segment.len, tail: Bytes::new(), open: false, table: None }
+    }
+}
+
 impl<I: Io> Log<I> {
     /// The table of the segment in `view`, describing exactly its bytes.
     pub(crate) async fn table(&self, view: &SegmentView) -> Result<Rc<BlockTable>> {
@@ -100,11 +112,11 @@ impl<I: Io> Log<I> {
             return Ok(table.clone());
         }
         if view.len == 0 {
-            return Ok(Rc::new(BlockTable::new(view.base_offset)));
+            return Ok(Rc::new(BlockTable::new(view.id.base_offset)));
         }
         let log_id = self.identity.log_id;
         if !view.open
-            && let Some(table) = self.core.tables.get(log_id, view.base_offset)
+            && let Some(table) = self.core.tables.get(log_id, view.id)
         {
             return Ok(table);
         }
@@ -113,39 +125,41 @@ impl<I: Io> Log<I> {
         let table = if stored.len() == view.len && !view.open {
             stored
         } else {
-            let path = self.path.join(segment::log_file_name(view.base_offset));
+            let path = self.path.join(Part::Log.file_name(view.id));
             let file = self.segment_file(view).await?;
             let source = SegmentBytes { file: &*file, path: &path, len: view.len, tail: &view.tail };
-            segment::complete(&self.core.io, source, stored).await?.table
+            segment::complete(&self.core.io, source, stored, view.id.generation > 0).await?.table
         };
         let table = Rc::new(table);
         if view.open {
             let mut state = self.state.borrow_mut();
-            if let Some(segment) = state.open_segment_mut(view.base_offset)
+            if let Some(segment) = state.open_segment_mut(view.id.base_offset)
                 && segment.covered == view.len
             {
                 segment.table = Some(table.clone());
             }
         } else {
-            self.core.tables.put(log_id, table.clone());
+            self.core.tables.put(log_id, view.id, table.clone());
         }
         Ok(table)
     }
 
     /// The segment's file. One that holds nothing but a tail may not exist.
     pub(crate) async fn segment_file(&self, view: &SegmentView) -> Result<Rc<I::File>> {
-        let mode = if view.open { OpenMode::CreateOrOpen } else { OpenMode::Existing };
-        self.open_file(view.base_offset, Part::Log, mode).await
+        // A view may be older than its segment's removal: then the file must not come back.
+        let open = view.open && self.has_segment(view.id);
+        let mode = if open { OpenMode::CreateOrOpen } else { OpenMode::Existing };
+        self.open_file(view.id, Part::Log, mode).await
     }
 
     async fn load_pages(&self, view: &SegmentView) -> Result<BlockTable> {
-        match self.open_file(view.base_offset, Part::Blocks, OpenMode::Existing).await {
+        match self.open_file(view.id, Part::Blocks, OpenMode::Existing).await {
             Ok(file) => {
-                let path = self.path.join(segment::blocks_file_name(view.base_offset));
-                segment::load(&*file, &path, view.base_offset, view.len).await
+                let path = self.path.join(Part::Blocks.file_name(view.id));
+                segment::load(&*file, &path, view.id.base_offset, view.len).await
             }
             Err(StorageError::Io { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => {
-                Ok(BlockTable::new(view.base_offset))
+                Ok(BlockTable::new(view.id.base_offset))
             }
             Err(error) => Err(error),
         }
@@ -153,8 +167,8 @@ impl<I: Io> Log<I> {
 
     /// Writes the pages that describe anything from byte `from` on. Not flushed: a page that is lost is made again. Called
     /// when a checkpoint covers what they describe, never before.
-    pub(crate) async fn write_pages(&self, table: &BlockTable, from: u64) -> Result<()> {
-        let file = self.open_file(table.base_offset(), Part::Blocks, OpenMode::CreateOrOpen).await?;
+    pub(crate) async fn write_pages(&self, id: SegmentId, table: &BlockTable, from: u64) -> Result<()> {
+        let file = self.open_file(id, Part::Blocks, OpenMode::CreateOrOpen).await?;
         let first = (from / segment::CHUNK_BYTES as u64) as usize / PAGE_CHUNKS;
         for page in first..table.page_count() {
             let mut buf = self.core.io.buffer(PAGE_BYTES);

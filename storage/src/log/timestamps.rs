@@ -11,24 +11,60 @@ use crate::io::Io;
 use crate::types::Offset;
 use crate::{Result, StorageError};
 
+/// Why a search among the segments came to no end.
+enum Searched {
+    /// A segment was removed, or written anew, under it.
+    Gone,
+    Failed(StorageError),
+}
+
 impl<I: Io> Log<I> {
     /// The first record whose timestamp is at least `target_ms`: its offset and timestamp.
     ///
     /// # Errors
     /// As [`Self::read`].
     pub async fn offset_for_timestamp(self: &Rc<Self>, target_ms: i64) -> Result<Option<(Offset, i64)>> {
-        self.check()?;
-        let offset_min = self.log_start_offset();
+        let mut offset_min = self.log_start_offset();
+        loop {
+            self.check()?;
+            let covered_end = self.state.borrow().covered.next_offset;
+            match self.find_covered(target_ms, offset_min).await {
+                Ok(None) => {}
+                // Another search among the segments that there are now.
+                Err(Searched::Gone) => continue,
+                Ok(found) => return Ok(found),
+                Err(Searched::Failed(error)) => return Err(error),
+            }
+            // What was covered meanwhile is still in the cache, or was evicted and lies between.
+            if self.cache_reaches_back_to(covered_end) {
+                return self.find_in_cache(target_ms, offset_min);
+            }
+            offset_min = offset_min.max(covered_end);
+        }
+    }
+
+    async fn find_covered(
+        self: &Rc<Self>,
+        target_ms: i64,
+        offset_min: Offset,
+    ) -> std::result::Result<Option<(Offset, i64)>, Searched> {
         for (view, max_timestamp) in self.segment_views().into_iter().zip(self.covered_max_timestamps()) {
             if view.len > 0 && max_timestamp >= target_ms {
-                let found = self.find_in_segment(view, target_ms, offset_min).await?;
-                if found.is_some() {
-                    return Ok(found);
+                let id = view.id;
+                match self.find_in_segment(view, target_ms, offset_min).await {
+                    Ok(None) => {}
+                    Ok(found) => return Ok(found),
+                    Err(_) if self.check().is_ok() && !self.has_segment(id) => return Err(Searched::Gone),
+                    Err(error) => return Err(Searched::Failed(error)),
                 }
             }
         }
-        // What is covered meanwhile is still in the cache or was searched just now; an answer is the first either way.
-        self.find_in_cache(target_ms, offset_min)
+        Ok(None)
+    }
+
+    fn cache_reaches_back_to(&self, offset: Offset) -> bool {
+        let state = self.state.borrow();
+        state.cache.start_offset().unwrap_or(state.next_offset) <= offset
     }
 
     /// The first record that has the largest timestamp of the log (KIP-734): its offset and timestamp. None when the log is

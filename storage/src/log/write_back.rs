@@ -10,7 +10,8 @@ use bytes::{Bytes, BytesMut};
 use super::Log;
 use super::files::Part;
 use super::gate::Pass;
-use super::state::{ClosedSegment, Covered, State};
+use super::start::below_start;
+use super::state::{ClosedSegment, Covered, SegmentId, State};
 use super::tables::SegmentView;
 use crate::Result;
 use crate::io::{File, Io, OpenMode, TRANSFER_BYTES_MAX, align_down, align_up};
@@ -26,6 +27,8 @@ struct Stretch {
     /// Covered by the next one.
     to: u64,
     max_timestamp: i64,
+    first_timestamp: i64,
+    modified_ms: i64,
     /// Rolled, or the store is closing: written to its last byte, and cut to its exact length.
     whole: bool,
     /// Its file may be new in the log's directory.
@@ -40,6 +43,12 @@ struct Stretch {
     table: Option<Rc<BlockTable>>,
 }
 
+impl Stretch {
+    fn id(&self) -> SegmentId {
+        SegmentId { base_offset: self.base_offset, generation: 0 }
+    }
+}
+
 /// What one write-back did, to be named in a checkpoint once it is flushed.
 pub(crate) struct Written<I: Io> {
     pub(crate) log: Rc<Log<I>>,
@@ -47,6 +56,8 @@ pub(crate) struct Written<I: Io> {
     pub(crate) covered: Covered,
     /// Segments that end with it.
     pub(crate) closed: Vec<ClosedSegment>,
+    /// Closed segments that lie wholly below the log's start, and go with it.
+    pub(crate) removed: Vec<ClosedSegment>,
     /// The last entry covered.
     pub(crate) ticket: Option<Ticket>,
     /// Files that were written.
@@ -84,7 +95,7 @@ impl<I: Io> Log<I> {
     /// Whether a clean stop must write this log back: something is not covered, or its file does not end where it ends.
     pub(crate) fn wants_final_write_back(&self) -> bool {
         let state = self.state.borrow();
-        state.uncovered_bytes() > 0
+        state.sequence > state.covered.sequence
             || !state.closing.is_empty()
             || (state.active.len > 0 && !state.active.exact)
     }
@@ -99,13 +110,21 @@ impl<I: Io> Log<I> {
         } else {
             self.tenant.borrow().snapshot().filter(|snapshot| !snapshot.is_empty())
         };
+        let log_start_offset = if self.core.bugs.forget_log_start {
+            state.covered.log_start_offset
+        } else {
+            state.log_start_offset
+        };
         let covered = Covered {
             sequence: state.sequence,
             segment_base: state.active.base_offset,
             segment_len: state.active.len,
             next_offset: state.next_offset,
-            log_start_offset: state.log_start_offset,
+            log_start_offset,
             max_timestamp: state.active.max_timestamp,
+            first_timestamp: state.active.first_timestamp,
+            modified_ms: state.active.modified_ms,
+            first_dirty_offset: state.first_dirty_offset,
             leader_epochs: state.leader_epochs.clone(),
             tail: Bytes::new(),
             tenant,
@@ -118,6 +137,8 @@ impl<I: Io> Log<I> {
                 from: segment.covered,
                 to: segment.len,
                 max_timestamp: segment.max_timestamp,
+                first_timestamp: segment.first_timestamp,
+                modified_ms: segment.modified_ms,
                 whole: whole || segment.base_offset != state.active.base_offset,
                 new_file: segment.new_file,
                 closes: segment.base_offset != state.active.base_offset,
@@ -126,19 +147,25 @@ impl<I: Io> Log<I> {
                 table: segment.table.clone(),
             })
             .collect();
-        let closed = stretches
+        let closed: Vec<_> = stretches
             .iter()
             .filter(|stretch| stretch.closes)
             .map(|stretch| ClosedSegment {
                 base_offset: stretch.base_offset,
                 len: stretch.to,
                 max_timestamp: stretch.max_timestamp,
+                first_timestamp: stretch.first_timestamp,
+                modified_ms: stretch.modified_ms,
+                generation: 0,
             })
             .collect();
+        let all = [&state.closed[..], &closed].concat();
+        let removed = below_start(&all, state.active.base_offset, covered.log_start_offset).to_vec();
         Written {
             log: self.clone(),
             covered,
             closed,
+            removed,
             ticket: state.last_ticket,
             files: Vec::new(),
             new_file: false,
@@ -155,7 +182,7 @@ impl<I: Io> Log<I> {
         let mut file = None;
         if stretch.to > stretch.from {
             let view = SegmentView {
-                base_offset: stretch.base_offset,
+                id: stretch.id(),
                 len: stretch.from,
                 tail: stretch.tail_before.clone(),
                 open: true,
@@ -169,7 +196,7 @@ impl<I: Io> Log<I> {
             stretch.tail = stretch.tail_before.clone();
         }
         if end > start || stretch.whole {
-            let opened = self.open_file(stretch.base_offset, Part::Log, OpenMode::CreateOrOpen).await?;
+            let opened = self.open_file(stretch.id(), Part::Log, OpenMode::CreateOrOpen).await?;
             let mut position = start;
             while position < end {
                 let len = (end - position).min(TRANSFER_BYTES_MAX as u64);
@@ -257,19 +284,23 @@ fn feed_some(state: &State, stretch: &Stretch, from: u64, table: &mut BlockTable
     position
 }
 
-/// Sidecar pages that a committed checkpoint calls for. Holds the log's turn, so that its directory stays its own.
-pub(crate) struct Sidecar<I: Io> {
+/// What a committed checkpoint calls for: sidecar pages to be written, segments to be removed. Holds the log's turn, so that its
+/// directory stays its own.
+pub(crate) struct Aftermath<I: Io> {
     log: Rc<Log<I>>,
     /// Table, and the first byte that its written pages do not describe.
     tables: Vec<(Rc<BlockTable>, u64)>,
+    removed: Vec<ClosedSegment>,
     _turn: Pass,
 }
 
-impl<I: Io> Sidecar<I> {
-    /// Writes them. A full disk is no trouble: what is missing is made from the segment when it is needed.
-    pub(crate) async fn write(self) -> Result<()> {
+impl<I: Io> Aftermath<I> {
+    /// Does it. A full disk is no trouble: what is missing of a sidecar is made from the segment when it is needed.
+    pub(crate) async fn follow(self) -> Result<()> {
+        self.log.set_aside(&self.removed).await;
         for (table, from) in &self.tables {
-            match self.log.write_pages(table, *from).await {
+            let id = SegmentId { base_offset: table.base_offset(), generation: 0 };
+            match self.log.write_pages(id, table, *from).await {
                 Err(error) if !error.is_disk_full() => return Err(error),
                 _ => {}
             }
@@ -281,7 +312,9 @@ impl<I: Io> Sidecar<I> {
 impl<I: Io> Written<I> {
     /// Whether the checkpoint has anything new to say of this log.
     pub(crate) fn is_empty(&self) -> bool {
-        self.bytes == 0 && self.closed.is_empty()
+        self.bytes == 0
+            && self.closed.is_empty()
+            && self.covered.sequence == self.log.state.borrow().covered.sequence
     }
 
     /// Lists the log again: the checkpoint could not be written.
@@ -293,12 +326,13 @@ impl<I: Io> Written<I> {
     }
 
     /// Takes over what the committed checkpoint says: what it covers may be evicted, and is read from the file.
-    pub(crate) fn cover(self) -> Option<Sidecar<I>> {
-        let Self { log, covered, closed, bytes, stretches, _turn, .. } = self;
+    pub(crate) fn cover(self) -> Option<Aftermath<I>> {
+        let Self { log, covered, closed, removed, bytes, stretches, _turn, .. } = self;
         let mut state = log.state.borrow_mut();
         let mut tables = Vec::new();
         for stretch in stretches {
-            if let Some(table) = &stretch.table {
+            let stays = removed.iter().all(|segment| segment.base_offset != stretch.base_offset);
+            if let Some(table) = stretch.table.as_ref().filter(|_| stays) {
                 let chunk = segment::CHUNK_BYTES as u64;
                 if stretch.closes || stretch.to / chunk > stretch.from / chunk {
                     tables.push((table.clone(), stretch.from));
@@ -308,7 +342,8 @@ impl<I: Io> Written<I> {
                 let ended = state.closing.pop_front();
                 assert_eq!(ended.map(|segment| segment.base_offset), Some(stretch.base_offset));
                 if let Some(table) = stretch.table {
-                    log.core.tables.put(log.identity.log_id, table);
+                    let id = SegmentId { base_offset: stretch.base_offset, generation: 0 };
+                    log.core.tables.put(log.identity.log_id, id, table);
                 }
             } else if let Some(segment) = state.open_segment_mut(stretch.base_offset) {
                 segment.covered = stretch.to;
@@ -320,6 +355,7 @@ impl<I: Io> Written<I> {
             }
         }
         state.closed.extend(closed);
+        state.closed.drain(..removed.len());
         state.covered = covered;
         let before = state.cache.charged_bytes();
         // A log that appends little would hold its chunk open for ever.
@@ -332,6 +368,7 @@ impl<I: Io> Written<I> {
         log.core.cache.charge(before, state.cache.charged_bytes());
         drop(state);
         log.dir.dirty_bytes.set(log.dir.dirty_bytes.get().saturating_sub(bytes));
-        (!tables.is_empty()).then_some(Sidecar { log, tables, _turn })
+        let called_for = !tables.is_empty() || !removed.is_empty();
+        called_for.then_some(Aftermath { log, tables, removed, _turn })
     }
 }

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use crate::batch::BatchHeader;
 use crate::io::{ALIGN, File, Io, OpenMode, TRANSFER_BYTES_MAX, align_down, align_up};
 use crate::journal::{EntryHeader, EntryKind};
+use crate::log::start::below_start;
 use crate::log::{ClosedSegment, Covered, LogIdentity, Tenant};
 use crate::segment;
 use crate::types::LogId;
@@ -135,6 +136,7 @@ impl Rebuild {
                     )));
                 };
                 self.covered.log_start_offset = self.covered.log_start_offset.max(offset);
+                self.covered.leader_epochs.truncate_from_start(offset);
             }
             // Whether the log is still wanted was asked of the metadata; here nothing is ever dropped.
             EntryKind::Drop => {}
@@ -163,6 +165,9 @@ impl Rebuild {
         self.require("position", self.covered.segment_len, u64::from(entry.segment_position))?;
         self.unwritten.extend_from_slice(payload);
         pending.add(payload.len());
+        if self.covered.segment_len == 0 {
+            self.covered.first_timestamp = header.max_timestamp;
+        }
         self.covered.segment_len += payload.len() as u64;
         self.covered.next_offset = header.next_offset();
         self.covered.max_timestamp = self.covered.max_timestamp.max(header.max_timestamp);
@@ -219,6 +224,9 @@ impl Rebuild {
             base_offset: self.covered.segment_base,
             len: self.covered.segment_len,
             max_timestamp: self.covered.max_timestamp,
+            first_timestamp: self.covered.first_timestamp,
+            modified_ms: self.covered.modified_ms,
+            generation: 0,
         });
         pending.remove(self.unwritten.len());
         self.unwritten.clear();
@@ -226,6 +234,8 @@ impl Rebuild {
         self.covered.segment_base = self.covered.next_offset;
         self.covered.segment_len = 0;
         self.covered.max_timestamp = -1;
+        self.covered.first_timestamp = -1;
+        self.covered.modified_ms = -1;
         Ok(())
     }
 
@@ -250,9 +260,10 @@ impl Rebuild {
     /// Removes segments that were begun and in which nothing durable was written.
     pub(super) async fn remove_unnamed_segments<I: Io>(&self, io: &I) -> Result<()> {
         for entry in io.read_dir(&self.path).await? {
-            let Some((base_offset, _)) = segment::parse_file_name(&entry.name) else { continue };
-            let named = base_offset == self.covered.segment_base
-                || self.closed.iter().any(|segment| segment.base_offset == base_offset);
+            let Some(name) = segment::parse_file_name(&entry.name) else { continue };
+            let id = (name.base_offset, name.generation);
+            let named = id == (self.covered.segment_base, 0)
+                || self.closed.iter().any(|segment| (segment.base_offset, segment.generation) == id);
             if !named {
                 io.remove_file(&self.path.join(&entry.name)).await?;
             }
@@ -268,12 +279,10 @@ impl Rebuild {
             covered.tenant = tenant.snapshot().filter(|snapshot| !snapshot.is_empty());
         }
         covered.tenant_end_offset = covered.next_offset;
-        RecoveredLog {
-            identity: self.identity,
-            dir_index,
-            owner_epoch: self.owner_epoch,
-            closed: self.closed,
-            covered,
-        }
+        // Their files are swept up when the new checkpoint, which does not name them, is in place.
+        let mut closed = self.closed;
+        let gone = below_start(&closed, covered.segment_base, covered.log_start_offset).len();
+        closed.drain(..gone);
+        RecoveredLog { identity: self.identity, dir_index, owner_epoch: self.owner_epoch, closed, covered }
     }
 }

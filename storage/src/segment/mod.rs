@@ -12,9 +12,13 @@ mod table;
 #[cfg(test)]
 mod tests;
 
-pub use names::{SegmentFile, blocks_file_name, log_file_name, parse_file_name};
+pub use names::{
+    SegmentFile, SegmentName, aside_file_name, blocks_file_name, file_name, is_aside_file_name,
+    log_file_name, parse_file_name,
+};
 pub use page::{PAGE_BYTES, PAGE_CHUNKS};
 pub use reader::{ColdBatches, SegmentReader};
 pub use rebuild::{Completed, complete, load};
+pub(crate) use stream::BatchStream;
 pub use stream::SegmentBytes;
 pub use table::{BatchStart, BlockTable, CHUNK_BYTES, Lookup};

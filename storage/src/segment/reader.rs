@@ -19,6 +19,8 @@ pub struct ColdBatches {
     pub bytes: Bytes,
     /// Offset after the last batch; the offset that was asked for when there is none.
     pub next_offset: Offset,
+    /// Whether the segment has no batch at or after the offset, so that the next segment is where to go on.
+    pub exhausted: bool,
 }
 
 /// Reads one segment. Every chunk is held against its hash before a byte of it is used.
@@ -45,7 +47,7 @@ impl<'a, I: Io> SegmentReader<'a, I> {
     /// # Errors
     /// `Corrupt` when a hash or a header is not what it was; what the disk says.
     pub async fn read(&self, offset: Offset, max_bytes: usize, at_least_one: bool) -> Result<ColdBatches> {
-        let nothing = ColdBatches { bytes: Bytes::new(), next_offset: offset };
+        let nothing = ColdBatches { bytes: Bytes::new(), next_offset: offset, exhausted: true };
         // An offset below the segment's first one begins with its first batch.
         let Some(lookup) = self.table.find_offset(offset.max(self.table.base_offset())) else {
             return Ok(nothing);
@@ -73,10 +75,10 @@ impl<'a, I: Io> SegmentReader<'a, I> {
             header = stream.header(len).await?;
         }
         if len == 0 {
-            return Ok(nothing);
+            return Ok(ColdBatches { exhausted: header.is_none(), ..nothing });
         }
         let bytes = stream.take(len).await?;
-        Ok(ColdBatches { bytes, next_offset })
+        Ok(ColdBatches { bytes, next_offset, exhausted: false })
     }
 
     /// The first record at or after `offset_min` with a timestamp of at least `target_ms`: its offset and timestamp. Holds one

@@ -64,7 +64,8 @@ pub struct Completed {
 }
 
 /// Completes a table that describes the start of a segment, or nothing at all, by scanning the rest: the CRC of every batch
-/// and the chain of offsets are verified, and the hash of every chunk that is known. Memory: one transfer.
+/// and the chain of offsets are verified, and the hash of every chunk that is known. `holes` says whether compaction may have left
+/// some between the offsets. Memory: one transfer.
 ///
 /// # Errors
 /// `Corrupt` at the first batch or chunk that is not sound; what the disk says.
@@ -72,6 +73,7 @@ pub async fn complete<I: Io>(
     io: &I,
     source: SegmentBytes<'_, I::File>,
     table: BlockTable,
+    holes: bool,
 ) -> Result<Completed> {
     let stored = (table.len() == source.len).then(|| table.partial_hash());
     let mut known = table;
@@ -83,7 +85,7 @@ pub async fn complete<I: Io>(
     let mut next_offset = start.base_offset;
     while let Some(header) = stream.header(0).await? {
         let position = stream.position();
-        if header.base_offset != next_offset {
+        if header.base_offset < next_offset || (header.base_offset > next_offset && !holes) {
             let what = format!("offset {next_offset} should follow here and {} does", header.base_offset);
             return Err(source.corrupt(position, what));
         }

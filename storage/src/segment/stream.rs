@@ -34,7 +34,7 @@ impl<F> Clone for SegmentBytes<'_, F> {
 impl<F> Copy for SegmentBytes<'_, F> {}
 
 impl<F> SegmentBytes<'_, F> {
-    pub(super) fn corrupt(&self, position: u64, what: impl Into<String>) -> StorageError {
+    pub(crate) fn corrupt(&self, position: u64, what: impl Into<String>) -> StorageError {
         StorageError::Corrupt { path: self.path.to_path_buf(), position, what: what.into() }
     }
 
@@ -45,7 +45,7 @@ impl<F> SegmentBytes<'_, F> {
 }
 
 /// A cursor over the batches of a segment.
-pub(super) struct BatchStream<'a, I: Io> {
+pub(crate) struct BatchStream<'a, I: Io> {
     io: &'a I,
     source: SegmentBytes<'a, I::File>,
     table: &'a BlockTable,
@@ -62,7 +62,7 @@ pub(super) struct BatchStream<'a, I: Io> {
 
 impl<'a, I: Io> BatchStream<'a, I> {
     /// Starts at `position`, the start of a batch. Chunks that `table` describes whole are verified.
-    pub(super) fn new(
+    pub(crate) fn new(
         io: &'a I,
         source: SegmentBytes<'a, I::File>,
         table: &'a BlockTable,
@@ -82,17 +82,17 @@ impl<'a, I: Io> BatchStream<'a, I> {
         stream
     }
 
-    pub(super) fn position(&self) -> u64 {
+    pub(crate) fn position(&self) -> u64 {
         self.position
     }
 
     /// Says that about `bytes` from the cursor on will be asked for.
-    pub(super) fn announce(&mut self, bytes: usize) {
+    pub(crate) fn announce(&mut self, bytes: usize) {
         self.announced_end = self.position.saturating_add(bytes as u64).min(self.source.len);
     }
 
     /// Moves the cursor forward by `bytes`.
-    pub(super) fn pass(&mut self, bytes: usize) {
+    pub(crate) fn pass(&mut self, bytes: usize) {
         self.seek(self.position + bytes as u64);
     }
 
@@ -109,7 +109,7 @@ impl<'a, I: Io> BatchStream<'a, I> {
     }
 
     /// The header of the batch that starts `ahead` bytes after the cursor; none at the segment's end.
-    pub(super) async fn header(&mut self, ahead: usize) -> Result<Option<BatchHeader>> {
+    pub(crate) async fn header(&mut self, ahead: usize) -> Result<Option<BatchHeader>> {
         let at = self.position + ahead as u64;
         if at == self.source.len {
             return Ok(None);
@@ -126,7 +126,7 @@ impl<'a, I: Io> BatchStream<'a, I> {
     }
 
     /// The `len` bytes from the cursor on.
-    pub(super) async fn bytes(&mut self, len: usize) -> Result<&[u8]> {
+    pub(crate) async fn bytes(&mut self, len: usize) -> Result<&[u8]> {
         self.require(len).await?;
         let from = (self.position - self.buffer_at) as usize;
         Ok(&self.buffer[from..from + len])

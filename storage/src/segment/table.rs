@@ -207,10 +207,11 @@ impl BlockTable {
         }
     }
 
-    /// Where to begin reading to find `offset`; none when the segment is empty or starts above it.
+    /// Where to begin reading to find `offset`, or what follows it; none when the segment is empty or its base offset lies above.
     pub fn find_offset(&self, offset: Offset) -> Option<Lookup> {
         let delta = u32::try_from(offset.checked_sub(self.base_offset)?.min(i64::from(u32::MAX))).ok()?;
-        self.last_start(self.index.partition_point(|chunk| chunk.offset_delta <= delta))
+        // The first batch of a compacted segment may lie above the segment's own offset.
+        self.last_start(self.index.partition_point(|chunk| chunk.offset_delta <= delta).max(1))
     }
 
     /// Where to begin reading to find the first batch whose largest timestamp is at least `target_ms`; none when there is

@@ -147,7 +147,7 @@ impl Disk {
     }
 
     fn complete(&self, file: &SimFile, table: BlockTable, len: u64, tail: &[u8]) -> crate::Result<Completed> {
-        self.simulation.block_on(complete(&self.io, source(file, len, tail), table))
+        self.simulation.block_on(complete(&self.io, source(file, len, tail), table, false))
     }
 }
 
@@ -155,12 +155,20 @@ fn source<'a>(file: &'a SimFile, len: u64, tail: &'a [u8]) -> SegmentBytes<'a, S
     SegmentBytes { file, path: Path::new("/segment"), len, tail }
 }
 
+fn name_of(base_offset: i64, file: SegmentFile) -> SegmentName {
+    SegmentName { base_offset, generation: 0, file }
+}
+
 #[test]
 fn names_are_kafka_s_and_foreign_ones_are_told() {
     assert_eq!(log_file_name(42), "00000000000000000042.log");
     assert_eq!(blocks_file_name(i64::MAX), "09223372036854775807.blocks");
-    assert_eq!(parse_file_name(&log_file_name(42)), Some((42, SegmentFile::Log)));
-    assert_eq!(parse_file_name(&blocks_file_name(7)), Some((7, SegmentFile::Blocks)));
+    assert_eq!(parse_file_name(&log_file_name(42)), Some(name_of(42, SegmentFile::Log)));
+    assert_eq!(parse_file_name(&blocks_file_name(7)), Some(name_of(7, SegmentFile::Blocks)));
+    let cleaned = file_name(42, 3, SegmentFile::Log);
+    assert_eq!(cleaned, "00000000000000000042.3.log");
+    let named = SegmentName { generation: 3, ..name_of(42, SegmentFile::Log) };
+    assert_eq!(parse_file_name(&cleaned), Some(named));
     let foreign = [
         "",
         "42.log",

@@ -7,6 +7,7 @@ use std::cell::{Cell, RefCell};
 use std::rc::{Rc, Weak};
 
 use super::StoreOptions;
+use super::graves::Graves;
 use crate::checkpoint::{CheckpointLog, FileIdentity, Record};
 use crate::io::Io;
 use crate::journal::{Journal, JournalOptions, RETIRED};
@@ -66,6 +67,7 @@ impl<I: Io> Directory<I> {
             work: Signal::default(),
             round_turn: Gate::new(1),
             rounds: Cell::new(0),
+            graves: Graves::default(),
             closing: Cell::new(false),
             failed: RefCell::new(None),
         }))
@@ -194,6 +196,7 @@ impl<I: Io> Directory<I> {
     pub(crate) async fn close(&self, core: &Rc<Core<I>>) -> Result<()> {
         self.closing.set(true);
         self.work.set();
+        self.close_graves();
         let _round = self.round_turn.pass().await;
         self.check()?;
         // Refuses appends from here on, and has those that were taken acknowledged.

@@ -4,6 +4,7 @@
 //! which log belongs to which core, retention, moving a log.
 
 pub(crate) mod directory;
+pub(crate) mod graves;
 mod plan;
 mod round;
 
@@ -142,6 +143,7 @@ impl<I: Io> Store<I> {
                 dir.clone().write_back_when_due(store.core.clone(), options.dirty_age_ms),
             );
             io.spawn(Class::Background, dir.clone().follow_journal_failure());
+            io.spawn(Class::Housekeeping, dir.clone().remove_buried_when_due(io.clone()));
         }
         Ok(store)
     }
@@ -226,6 +228,31 @@ impl<I: Io> Store<I> {
             log.end(StorageError::Closed);
         }
         result
+    }
+
+    /// Removes the files that earlier processes set aside or left behind, log by log. Called once, some time after a start,
+    /// which therefore need not list any log's directory. Returns how many files went.
+    ///
+    /// # Errors
+    /// What listing a directory gives; the other logs are swept at the next start.
+    pub async fn sweep(&self) -> Result<usize> {
+        let mut swept = 0;
+        for log in self.logs() {
+            if self.closing.get() {
+                break;
+            }
+            swept += log.sweep().await?;
+            self.core.io.yield_if_needed().await;
+        }
+        Ok(swept)
+    }
+
+    /// Bytes of all logs together, and the number of their segments. Asks every log.
+    pub fn log_sizes(&self) -> (u64, u64) {
+        let logs = self.logs.borrow();
+        logs.values().fold((0, 0), |(bytes, segments), log| {
+            (bytes + log.size_bytes(), segments + log.segment_count() as u64)
+        })
     }
 
     /// What the store holds and has done.

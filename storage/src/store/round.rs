@@ -1,7 +1,7 @@
 //! A round of write-back: every log with something uncovered, one flush, one checkpoint, then the journal's space is free.
 //!
 //! One task per directory decides (`plan`) and runs it; a clean stop runs a last one. The order is the whole point: segments
-//! written, flushed, journal durable up to what the checkpoint will name, checkpoint, release, sidecars.
+//! written, flushed, journal durable up to what the checkpoint will name, checkpoint, release, sidecars, removals.
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -13,7 +13,7 @@ use crate::io::{File, Io};
 use crate::log::Log;
 use crate::log::home::{Core, Directory};
 use crate::log::together::together;
-use crate::log::write_back::{Sidecar, Written};
+use crate::log::write_back::{Aftermath, Written};
 
 /// Logs written back at once. Each holds a transfer of 512 KiB.
 const WRITERS_MAX: usize = 8;
@@ -90,6 +90,11 @@ impl<I: Io> Directory<I> {
         if core.bugs.release_before_checkpoint {
             self.journal.release(cut);
         }
+        if core.bugs.remove_before_checkpoint {
+            for log in &written {
+                log.log.set_aside(&log.removed).await;
+            }
+        }
         if !core.bugs.skip_segment_flush {
             unflushed.flush(core, self).await?;
         }
@@ -98,14 +103,14 @@ impl<I: Io> Directory<I> {
             self.journal.durable(ticket).await?;
         }
         let live_position = self.live_position.get();
-        let sidecars = self.commit_covered(core, written, cut).await?;
+        let aftermath = self.commit_covered(core, written, cut).await?;
         self.rounds.set(self.rounds.get() + 1);
         if self.live_position.get() > live_position {
             self.journal.release(self.live_position.get());
         }
         core.cache.settle();
-        for sidecar in sidecars {
-            sidecar.write().await?;
+        for log in aftermath {
+            log.follow().await?;
             core.io.yield_if_needed().await;
         }
         Ok(())
@@ -143,8 +148,8 @@ impl<I: Io> Directory<I> {
         core: &Rc<Core<I>>,
         written: Vec<Written<I>>,
         cut: u64,
-    ) -> Result<Vec<Sidecar<I>>> {
-        let mut sidecars = Vec::new();
+    ) -> Result<Vec<Aftermath<I>>> {
+        let mut aftermath = Vec::new();
         let mut written = written.into_iter().peekable();
         loop {
             let mut records: Vec<Record> = Vec::new();
@@ -170,7 +175,7 @@ impl<I: Io> Directory<I> {
             let result = self
                 .commit(records, || {
                     self.live_position.set(live_position);
-                    sidecars.extend(covered.take().into_iter().flatten().filter_map(Written::cover));
+                    aftermath.extend(covered.take().into_iter().flatten().filter_map(Written::cover));
                 })
                 .await;
             if let Err(error) = result {
@@ -179,7 +184,7 @@ impl<I: Io> Directory<I> {
             }
             core.io.yield_if_needed().await;
             if last {
-                return Ok(sidecars);
+                return Ok(aftermath);
             }
         }
     }

@@ -55,7 +55,7 @@ async fn two_directories(io: SimIo) -> (Rc<Store<SimIo>>, [Rc<Log<SimIo>>; 2]) {
 async fn append(log: &Rc<Log<SimIo>>) -> crate::Result<()> {
     let bytes = BatchBuilder::new().record(1, None, Some(&[7; 3000])).build();
     let header = BatchHeader::parse(&bytes).unwrap();
-    let permit = log.prepare(bytes.len(), 0).await?;
+    let permit = log.prepare(bytes.len(), header.max_timestamp, 0).await?;
     let len = bytes.len();
     let appended = permit.append(BytesMut::from(&bytes[..]), len, &header, 0)?;
     log.durable(appended.next_offset()).await

@@ -5,14 +5,16 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::rc::Rc;
 
-use corelog_storage::StorageError;
-use corelog_storage::io::Io;
 use corelog_storage::io::simulated::{Faults, Random, SimIo, Simulation};
+use corelog_storage::io::{File, Io, OpenMode};
 use corelog_storage::journal::FlushMode;
 use corelog_storage::log::{Log, LogConfig, LogIdentity, SharedTenant};
 use corelog_storage::recovery::{Advisors, RecoveryOptions, recover};
+use corelog_storage::retention;
+use corelog_storage::segment::{SegmentFile, file_name, parse_file_name};
 use corelog_storage::store::{Store, StoreOptions};
 use corelog_storage::types::LogId;
+use corelog_storage::{StorageError, compaction};
 
 use crate::Planted;
 use crate::model::{Chronicle, Model, SharedModel, Stage};
@@ -29,6 +31,9 @@ pub struct Plan {
     faulty: bool,
     /// Whether the disk is nearly full while a process works.
     tight: bool,
+    /// Whether logs are compacted, and whether their tombstones stay.
+    compacts: bool,
+    tombstones_stay: bool,
     /// Whether the process before stopped cleanly.
     stopped_cleanly: bool,
 }
@@ -70,9 +75,20 @@ impl Plan {
             faulty: random.one_in(8),
             tight: random.one_in(8),
             stopped_cleanly: false,
+            compacts: false,
+            tombstones_stay: false,
             model: Rc::new(RefCell::new(Model::default())),
             random,
         }
+        .with_compaction()
+    }
+
+    fn with_compaction(mut self) -> Self {
+        (self.compacts, self.tombstones_stay) = (self.random.coin(), self.random.coin());
+        let mut model = self.model.borrow_mut();
+        (model.compacts, model.tombstones_stay) = (self.compacts, self.tombstones_stay);
+        drop(model);
+        self
     }
 
     pub fn run(&mut self, simulation: &Simulation, planted: Planted) {
@@ -98,7 +114,9 @@ impl Plan {
             io = if ended.is_none() && self.random.coin() || end == End::PowerCut {
                 if self.flush == FlushMode::Written && !self.stopped_cleanly {
                     // Without flushes a power cut may take any end of a log, but never a middle.
-                    self.model.borrow_mut().logs.values_mut().for_each(|log| log.must_hold = 0);
+                    for log in self.model.borrow_mut().logs.values_mut() {
+                        (log.must_hold, log.start_held) = (0, 0);
+                    }
                 }
                 simulation.crash()
             } else {
@@ -150,6 +168,7 @@ impl Plan {
             self.stopped_cleanly = clean;
             let process = self.start(simulation.io(), 2, planted).await;
             self.check_recovered(&process).await;
+            check_nothing_is_left_over(&process).await;
         }
         clean
     }
@@ -185,6 +204,10 @@ impl Plan {
         let config = LogConfig {
             segment_bytes: self.segment_bytes,
             segment_ms: if self.random.coin() { 1_000_000 } else { 200 },
+            segment_jitter_ms: self.random.below(50) as i64,
+            retention: self.retention(),
+            compaction: self.compaction(),
+            file_delete_delay_ms: self.random.below(40) as i64,
         };
         let mut stores = Vec::new();
         for core in recovered.cores {
@@ -223,6 +246,28 @@ impl Plan {
         }
     }
 
+    /// Every other process has logs that lose their oldest segments.
+    fn retention(&mut self) -> retention::Policy {
+        let random = &mut self.random;
+        retention::Policy {
+            delete: random.coin(),
+            retention_ms: random.coin().then(|| random.below(400) as i64),
+            retention_bytes: random.coin().then(|| random.below(100_000)),
+        }
+    }
+
+    /// In every other run logs are compacted; their tombstones stay for ever, or go with the second pass.
+    fn compaction(&mut self) -> compaction::Policy {
+        let delete_retention_ms = if self.tombstones_stay { 1 << 40 } else { 0 };
+        let dirty_ratio_min = self.random.below(6) as f64 / 10.0;
+        compaction::Policy {
+            compact: self.compacts,
+            dirty_ratio_min,
+            delete_retention_ms,
+            ..compaction::Policy::default()
+        }
+    }
+
     /// Holds every log against the model, byte for byte.
     async fn check_recovered(&self, process: &Process) {
         let logs: BTreeMap<LogId, Rc<Log<SimIo>>> = process
@@ -234,13 +279,13 @@ impl Plan {
         self.take_over_ends(process, &logs);
         assert_eq!(logs.len(), self.model.borrow().logs.len(), "logs that nobody knows");
         for log in logs.values() {
-            let mut offset = 0;
+            check_closed_segments(&process.io, log).await;
+            let mut offset = log.log_start_offset();
             while offset < log.visible_end_offset() {
                 let slices = log.read(offset, 20_000, true).await.expect("a recovered log can be read");
-                assert!(slices.total_bytes > 0, "{log:?}: nothing at {offset}");
+                assert!(slices.next_offset > offset, "{log:?}: nothing at {offset}");
                 let mut model = self.model.borrow_mut();
-                let model_log = model.logs.get_mut(&log.identity().log_id).expect("checked above");
-                model_log.check_read(offset, &slices.batches, slices.next_offset);
+                model.check_read(log.identity().log_id, offset, &slices.batches, slices.next_offset);
                 offset = slices.next_offset;
             }
         }
@@ -255,13 +300,41 @@ impl Plan {
                 return false;
             };
             model_log.stage = Stage::Live;
-            model_log.recovered(log.log_end_offset());
+            model_log.recovered(log.log_start_offset(), log.log_end_offset());
             assert_eq!(log.visible_end_offset(), log.log_end_offset());
             let tenants = process.tenants.borrow();
             let tenant = tenants.get(log_id).expect("every log was given one").borrow();
             assert_eq!(*tenant, Chronicle::of(model_log), "{}: the tenant", log.identity().dir_name());
             true
         });
+    }
+}
+
+/// What a checkpoint names must be there, to the last byte.
+async fn check_closed_segments(io: &SimIo, log: &Log<SimIo>) {
+    for segment in log.closed_segments() {
+        let name = file_name(segment.base_offset, segment.generation, SegmentFile::Log);
+        let path = log.path().join(name);
+        let file = io.open(&path, OpenMode::Existing).await.expect("a closed segment has a file");
+        assert_eq!(file.len().await.expect("a length"), segment.len, "{}", path.display());
+    }
+}
+
+/// Once swept, a log's directory holds the files of its segments and nothing else.
+async fn check_nothing_is_left_over(process: &Process) {
+    for store in &process.stores {
+        store.sweep().await.expect("a sweep");
+        for log in store.logs() {
+            let closed = log.closed_segments();
+            for entry in process.io.read_dir(log.path()).await.expect("a listing") {
+                let name = parse_file_name(&entry.name).expect("only segments are left");
+                let id = (name.base_offset, name.generation);
+                let newest = closed.last().is_none_or(|last| name.base_offset > last.base_offset);
+                let mut ids = closed.iter().map(|segment| (segment.base_offset, segment.generation));
+                let named = newest || ids.any(|other| other == id);
+                assert!(named, "{log:?}: {} is left over", entry.name);
+            }
+        }
     }
 }
 

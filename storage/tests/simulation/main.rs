@@ -5,6 +5,7 @@
 
 #![allow(clippy::expect_used, clippy::print_stdout)]
 
+mod compacted;
 mod life;
 mod model;
 mod workload;
@@ -102,4 +103,11 @@ caught! {
     misplacing_the_tail_is_noticed: log.misplace_tail,
     evicting_what_is_uncovered_is_noticed: log.evict_uncovered,
     releasing_before_the_checkpoint_is_noticed: log.release_before_checkpoint,
+    acknowledging_a_log_start_early_is_noticed: log.acknowledge_log_start_early,
+    forgetting_the_log_start_is_noticed: log.forget_log_start,
+    removing_segments_before_the_checkpoint_is_noticed: log.remove_before_checkpoint,
+    sweeping_open_segments_is_noticed: log.sweep_open_segments,
+    swapping_before_the_flush_is_noticed: log.swap_before_flush,
+    replacing_before_the_checkpoint_is_noticed: log.replace_before_checkpoint,
+    dropping_tombstones_early_is_noticed: log.drop_tombstones_early,
 }

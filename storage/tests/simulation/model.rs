@@ -8,8 +8,11 @@ use std::rc::Rc;
 
 use bytes::Bytes;
 use corelog_storage::batch::BatchHeader;
+use corelog_storage::compaction::Retain;
 use corelog_storage::log::{LogIdentity, Tenant};
 use corelog_storage::types::LogId;
+
+use crate::compacted::LastOfProducer;
 
 /// Where a log stands between its creation and its deletion.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,9 +39,38 @@ pub struct ModelLog {
     pub batches: Vec<ModelBatch>,
     /// Everything below was acknowledged or seen: it must be there for ever.
     pub must_hold: i64,
+    /// The log starts here at least: it was acknowledged, or seen after a restart.
+    pub start_held: i64,
+    /// The log starts here at most: nobody asked for more.
+    pub start_asked: i64,
+    /// Last offset of the newest batch of a producer that was ever appended, whether or not it survived.
+    pub last_of_producer_max: i64,
 }
 
 impl ModelLog {
+    /// A log that is being made.
+    pub fn new(identity: LogIdentity) -> Self {
+        Self {
+            identity,
+            stage: Stage::Creating,
+            batches: Vec::new(),
+            must_hold: 0,
+            start_held: 0,
+            start_asked: 0,
+            last_of_producer_max: -1,
+        }
+    }
+
+    /// Holds a log's first offset against what was asked and acknowledged.
+    pub fn check_start(&self, log_start_offset: i64) {
+        let name = self.identity.dir_name();
+        let allowed = self.start_held..=self.start_asked;
+        assert!(
+            allowed.contains(&log_start_offset),
+            "{name} starts at {log_start_offset}, not in {allowed:?}"
+        );
+    }
+
     pub fn end_offset(&self) -> i64 {
         self.batches.last().map_or(0, |batch| batch.next_offset)
     }
@@ -75,8 +107,11 @@ impl ModelLog {
         self.must_hold = self.must_hold.max(next_offset);
     }
 
-    /// Takes over the end that a recovery found.
-    pub fn recovered(&mut self, end_offset: i64) {
+    /// Takes over the ends that a recovery found.
+    pub fn recovered(&mut self, log_start_offset: i64, end_offset: i64) {
+        self.check_start(log_start_offset);
+        assert!(log_start_offset <= end_offset, "a log from {log_start_offset} to {end_offset}");
+        (self.start_held, self.start_asked) = (log_start_offset, log_start_offset);
         let name = self.identity.dir_name();
         assert!(end_offset >= self.must_hold, "{name} ends at {end_offset}, {} was promised", self.must_hold);
         let kept = self.batches.partition_point(|batch| batch.next_offset <= end_offset);
@@ -90,17 +125,43 @@ impl ModelLog {
 #[derive(Debug, Default)]
 pub struct Model {
     pub logs: BTreeMap<LogId, ModelLog>,
+    /// Whether logs are compacted, and whether tombstones stay then.
+    pub compacts: bool,
+    pub tombstones_stay: bool,
     pub next_log_id: u64,
 }
+
+impl Model {
+    /// Holds what was read from `offset` on against the log that it was read from.
+    pub fn check_read(&mut self, log_id: LogId, offset: i64, slices: &[Bytes], next_offset: i64) {
+        let Some(log) = self.logs.get_mut(&log_id) else { return };
+        if self.compacts {
+            log.check_compacted_read(self.tombstones_stay, offset, slices, next_offset);
+        } else {
+            log.check_read(offset, slices, next_offset);
+        }
+    }
+}
+
+/// The one producer of the simulation.
+pub const PRODUCER_ID: i64 = 77;
 
 pub type SharedModel = Rc<RefCell<Model>>;
 
 /// A tenant that remembers how many batches it saw, and a hash of them in order: one lost, repeated or swapped batch changes it.
-#[derive(Debug, Default, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Chronicle {
     batches: u64,
     hash: u64,
     next_offset: i64,
+    /// Where the producer's last batch ends.
+    last_of_producer: i64,
+}
+
+impl Default for Chronicle {
+    fn default() -> Self {
+        Self { batches: 0, hash: 0, next_offset: 0, last_of_producer: -1 }
+    }
 }
 
 impl Chronicle {
@@ -119,6 +180,7 @@ impl Tenant for Chronicle {
         self.batches = u64::from_le_bytes(field(0));
         self.hash = u64::from_le_bytes(field(8));
         self.next_offset = i64::from_le_bytes(field(16));
+        self.last_of_producer = i64::from_le_bytes(field(24));
     }
 
     fn replay(&mut self, batch: &BatchHeader) {
@@ -126,16 +188,24 @@ impl Tenant for Chronicle {
         self.batches += 1;
         self.hash = self.hash.rotate_left(7).wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ u64::from(batch.crc);
         self.next_offset = batch.next_offset();
+        if batch.has_producer() {
+            self.last_of_producer = batch.last_offset();
+        }
     }
 
     fn snapshot(&self) -> Option<Bytes> {
         if self.batches == 0 {
             return None;
         }
-        let mut bytes = Vec::with_capacity(24);
+        let mut bytes = Vec::with_capacity(32);
         bytes.extend_from_slice(&self.batches.to_le_bytes());
         bytes.extend_from_slice(&self.hash.to_le_bytes());
         bytes.extend_from_slice(&self.next_offset.to_le_bytes());
+        bytes.extend_from_slice(&self.last_of_producer.to_le_bytes());
         Some(bytes.into())
+    }
+
+    fn retain(&self) -> Box<dyn Retain> {
+        Box::new(LastOfProducer(self.last_of_producer))
     }
 }

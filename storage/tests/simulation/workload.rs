@@ -5,14 +5,15 @@ use std::rc::Rc;
 
 use bytes::BytesMut;
 use corelog_storage::StorageError;
-use corelog_storage::batch::{BatchBuilder, BatchHeader};
+use corelog_storage::batch::{BatchBuilder, BatchHeader, find_timestamp};
+use corelog_storage::compaction::{ENTRY_BYTES, Throttle};
 use corelog_storage::io::simulated::SimIo;
 use corelog_storage::io::{Class, Io};
-use corelog_storage::log::{Log, LogIdentity};
+use corelog_storage::log::{CompactionMeans, Log, LogIdentity};
 use corelog_storage::types::LogId;
 
 use crate::life::Process;
-use crate::model::{Chronicle, ModelBatch, ModelLog, Stage};
+use crate::model::{Chronicle, ModelBatch, ModelLog, PRODUCER_ID, Stage};
 
 /// At most this many logs exist at a time.
 const LOGS_MAX: usize = 6;
@@ -39,8 +40,12 @@ pub async fn run(process: &Rc<Process>, actors: usize) {
 
 async fn step(process: &Rc<Process>) {
     match process.below(100) {
-        0..60 => append(process).await,
-        60..80 => read(process).await,
+        0..56 => append(process).await,
+        56..58 => advance_log_start(process).await,
+        58..59 => enforce_retention(process).await,
+        59..60 => sweep(process).await,
+        60..64 => compact(process).await,
+        64..80 => read(process).await,
         80..86 => look_up(process).await,
         86..90 => create(process).await,
         90..92 => delete(process).await,
@@ -63,13 +68,7 @@ async fn create(process: &Rc<Process>) {
         let log_id = LogId(model.next_log_id * 0x0101_0101);
         let identity = LogIdentity { log_id, topic_id: [7; 16], topic: "t".to_owned(), partition };
         let dir_index = process.below(process.dirs as u64) as usize;
-        let log = ModelLog {
-            identity: identity.clone(),
-            stage: Stage::Creating,
-            batches: Vec::new(),
-            must_hold: 0,
-        };
-        model.logs.insert(log_id, log);
+        model.logs.insert(log_id, ModelLog::new(identity.clone()));
         (identity, dir_index)
     };
     let tenant = Rc::new(std::cell::RefCell::new(Chronicle::default()));
@@ -126,10 +125,16 @@ fn batch(process: &Process) -> Vec<u8> {
         _ => 120,
     };
     let mut builder = BatchBuilder::new();
+    if process.one_in(4) {
+        builder = builder.producer(PRODUCER_ID, 0, 0);
+    }
     for _ in 0..records {
         let mut value = vec![0; process.below(len) as usize];
         process.random.borrow_mut().fill(&mut value);
-        builder = builder.record(process.below(1_000) as i64, None, Some(&value));
+        // Few keys, so that most records are superseded soon; now and then one is deleted.
+        let key = [process.below(6) as u8];
+        let value = (!process.one_in(6)).then_some(&value[..]);
+        builder = builder.record(process.below(1_000) as i64, Some(&key), value);
     }
     builder.build()
 }
@@ -140,7 +145,7 @@ async fn append(process: &Rc<Process>) {
     for _ in 0..1 + process.below(4) {
         let bytes = BytesMut::from(&batch(process)[..]);
         let header = BatchHeader::parse(&bytes).expect("a built batch");
-        let permit = match log.prepare(bytes.len(), process.now_ms()).await {
+        let permit = match log.prepare(bytes.len(), header.max_timestamp, process.now_ms()).await {
             Ok(permit) => permit,
             // Some journals are too small for the largest batches.
             Err(StorageError::BatchTooLarge { .. }) => continue,
@@ -155,6 +160,9 @@ async fn append(process: &Rc<Process>) {
         corelog_storage::batch::assign_offsets(&mut copy, appended.base_offset, 3);
         if let Some(model) = process.model.borrow_mut().logs.get_mut(&log.identity().log_id) {
             assert_eq!(model.end_offset(), appended.base_offset, "{log:?}: a hole between batches");
+            if header.has_producer() {
+                model.last_of_producer_max = model.last_of_producer_max.max(appended.last_offset);
+            }
             model.batches.push(ModelBatch {
                 base_offset: appended.base_offset,
                 next_offset: appended.next_offset(),
@@ -175,8 +183,79 @@ async fn append(process: &Rc<Process>) {
     }
 }
 
+/// Moves a log's start to somewhere below its visible end, now and then to the end itself.
+async fn advance_log_start(process: &Rc<Process>) {
+    let Some(log) = live_log(process) else { return };
+    let log_id = log.identity().log_id;
+    let visible_end = log.visible_end_offset();
+    let offset = if process.one_in(4) { visible_end } else { process.below(visible_end as u64 + 1) as i64 };
+    if let Some(model) = process.model.borrow_mut().logs.get_mut(&log_id) {
+        model.start_asked = model.start_asked.max(offset);
+    }
+    match log.advance_log_start(offset).await {
+        Ok(log_start_offset) => {
+            assert!(log_start_offset >= offset, "{log:?} starts at {log_start_offset}, {offset} was asked");
+            if let Some(model) = process.model.borrow_mut().logs.get_mut(&log_id) {
+                model.start_held = model.start_held.max(offset);
+            }
+        }
+        Err(error) => process.accept(&error),
+    }
+    let beyond = log.log_end_offset() + 1;
+    match log.advance_log_start(beyond).await {
+        Err(StorageError::OffsetOutOfRange { .. }) => {}
+        Ok(_) => assert!(log.log_end_offset() >= beyond, "{log:?}: a start beyond the end"),
+        Err(error) => process.accept(&error),
+    }
+}
+
+async fn enforce_retention(process: &Rc<Process>) {
+    let Some(log) = live_log(process) else { return };
+    let log_id = log.identity().log_id;
+    if process.config.retention.delete
+        && let Some(model) = process.model.borrow_mut().logs.get_mut(&log_id)
+    {
+        // It may go as far as what is visible when its turn comes.
+        model.start_asked = i64::MAX;
+    }
+    match log.enforce_retention(process.now_ms()).await {
+        Ok(None) => {}
+        Ok(Some(log_start_offset)) => {
+            assert!(process.config.retention.delete, "{log:?} deletes, and was not told to");
+            if let Some(model) = process.model.borrow_mut().logs.get_mut(&log_id) {
+                model.start_held = model.start_held.max(log_start_offset);
+            }
+        }
+        Err(error) => process.accept(&error),
+    }
+}
+
+async fn compact(process: &Rc<Process>) {
+    let Some(log) = live_log(process) else { return };
+    // Often too little for all keys, so that it takes several passes.
+    let map_bytes_max = ENTRY_BYTES * (1 + process.below(8) as usize);
+    let throttle = Throttle::new(if process.one_in(2) { 1e6 } else { f64::MAX }, process.io.now_ns());
+    match log.compact(process.now_ms(), &mut CompactionMeans { map_bytes_max, throttle }).await {
+        Ok(None) => {}
+        Ok(Some(done)) => {
+            assert!(process.config.compaction.compact, "{log:?} was compacted, and nobody wanted it");
+            assert!(done.bytes_after <= done.bytes_before * 2, "{log:?}: {done:?}");
+        }
+        Err(error) => process.accept(&error),
+    }
+}
+
+async fn sweep(process: &Rc<Process>) {
+    for store in &process.stores {
+        if let Err(error) = store.sweep().await {
+            process.accept(&error);
+        }
+    }
+}
+
 async fn read(process: &Rc<Process>) {
     let Some(log) = live_log(process) else { return };
+    let log_start_before = log.log_start_offset();
     let offset = match process.below(3) {
         0 => log.visible_end_offset().saturating_sub(process.below(4) as i64).max(0),
         _ => process.below(log.visible_end_offset() as u64 + 1) as i64,
@@ -188,10 +267,11 @@ async fn read(process: &Rc<Process>) {
             let total: usize = slices.batches.iter().map(|batch| batch.len()).sum();
             assert_eq!(total, slices.total_bytes);
             assert!(total <= max_bytes || at_least_one, "{total} bytes came, {max_bytes} were asked for");
-            if let Some(model) = process.model.borrow_mut().logs.get_mut(&log.identity().log_id) {
-                model.check_read(offset, &slices.batches, slices.next_offset);
-            }
+            assert!(offset >= log_start_before, "{log:?}: {offset} is read, it starts at {log_start_before}");
+            let log_id = log.identity().log_id;
+            process.model.borrow_mut().check_read(log_id, offset, &slices.batches, slices.next_offset);
         }
+        Err(StorageError::OffsetOutOfRange { .. }) if offset < log.log_start_offset() => {}
         Err(error) => process.accept(&error),
     }
     let beyond = log.log_end_offset() + 1 + process.below(5) as i64;
@@ -207,14 +287,32 @@ async fn read(process: &Rc<Process>) {
 async fn look_up(process: &Rc<Process>) {
     let Some(log) = live_log(process) else { return };
     let target_ms = process.below(1_100) as i64;
+    let log_start_before = log.log_start_offset();
     let visible_before = log.visible_end_offset();
     let found = match log.offset_for_timestamp(target_ms).await {
         Ok(found) => found,
         Err(error) => return process.accept(&error),
     };
+    // Where the start moved meanwhile, either answer may be right.
+    let log_start = log.log_start_offset();
+    if log_start != log_start_before {
+        return;
+    }
     let model = process.model.borrow();
+    let compacts = model.compacts;
     let Some(model) = model.logs.get(&log.identity().log_id) else { return };
-    let first = model.batches.iter().find(|batch| batch.max_timestamp >= target_ms);
+    if compacts {
+        // Which records are left depends on when they were compacted; the answer must be one that was there.
+        if let Some((offset, timestamp)) = found {
+            assert!(timestamp >= target_ms);
+            assert!(
+                model.record_at(offset).is_some_and(|record| record.timestamp_ms == timestamp),
+                "{log:?}"
+            );
+        }
+        return;
+    }
+    let first = model.batches.iter().find(|batch| has_record(batch, target_ms, log_start));
     match (found, first) {
         (Some((offset, timestamp)), Some(first)) => {
             assert!(timestamp >= target_ms);
@@ -229,6 +327,12 @@ async fn look_up(process: &Rc<Process>) {
         }
         (None, None) => {}
     }
+}
+
+/// Whether a batch holds a record of that time or later, at or above the log's start.
+fn has_record(batch: &ModelBatch, target_ms: i64, log_start: i64) -> bool {
+    batch.max_timestamp >= target_ms
+        && find_timestamp(&batch.bytes, target_ms, log_start).expect("a whole batch").is_some()
 }
 
 async fn watch(process: &Rc<Process>) {

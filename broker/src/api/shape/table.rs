@@ -248,6 +248,17 @@ pub const SHAPES: &[Shape] = &[
         ],
     },
     Shape {
+        key: 21,
+        name: "DeleteRecords",
+        min: 0,
+        max: 2,
+        flexible: 2,
+        fields: &[
+            field(Array(&Struct(&[STRING, field(Array(&Struct(&[INT32, INT64])))]))), // topic, partition, offset
+            INT32,                                                                    // timeout
+        ],
+    },
+    Shape {
         key: 22,
         name: "InitProducerId",
         min: 0,

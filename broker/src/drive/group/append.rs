@@ -78,7 +78,7 @@ fn build(
 async fn append_batch(partition: &Rc<Partition>, batch: BytesMut, now_ms: i64) -> Result<(), StorageError> {
     let header = BatchHeader::parse(&batch).map_err(|_| StorageError::Closed)?;
     let len = batch.len();
-    let permit = partition.log().prepare(len, now_ms).await?;
+    let permit = partition.log().prepare(len, header.max_timestamp, now_ms).await?;
     permit.append(batch, len, &header, partition.leader_epoch()).map(drop)
 }
 

@@ -9,7 +9,7 @@ fn bytes(len_max: usize) -> impl Strategy<Value = Bytes> {
 }
 
 fn state_record() -> impl Strategy<Value = Record> {
-    let numbers = any::<(u64, u64, i64, u64, i64, i64, i64, i64)>();
+    let numbers = any::<(u64, u64, i64, u64, i64, i64, i64, i64, [i64; 3])>();
     let epochs = proptest::collection::vec(any::<(i32, i64)>(), 0..5);
     (numbers, epochs, bytes(4096)).prop_map(|(n, leader_epochs, tail)| {
         Record::State(StateRecord {
@@ -21,6 +21,9 @@ fn state_record() -> impl Strategy<Value = Record> {
             log_start_offset: n.5,
             max_timestamp_ms: n.6,
             high_watermark: n.7,
+            first_timestamp_ms: n.8[0],
+            modified_ms: n.8[1],
+            first_dirty_offset: n.8[2],
             leader_epochs,
             tail,
         })
@@ -34,8 +37,16 @@ fn record() -> impl Strategy<Value = Record> {
                 Record::Log(LogRecord { log_id: LogId(id), topic_id, partition, owner_epoch, directory })
             }
         ),
-        any::<(u64, i64, u64, i64)>().prop_map(|(id, base_offset, len, max_timestamp_ms)| {
-            Record::SegmentClosed(SegmentRecord { log_id: LogId(id), base_offset, len, max_timestamp_ms })
+        any::<(u64, i64, u64, [i64; 3], u32)>().prop_map(|(id, base_offset, len, times, generation)| {
+            Record::SegmentClosed(SegmentRecord {
+                log_id: LogId(id),
+                base_offset,
+                len,
+                max_timestamp_ms: times[0],
+                first_timestamp_ms: times[1],
+                modified_ms: times[2],
+                generation,
+            })
         }),
         state_record(),
         (any::<(u64, i64)>(), bytes(300)).prop_map(|((id, end_offset), state)| {

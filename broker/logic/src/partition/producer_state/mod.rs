@@ -153,6 +153,12 @@ impl ProducerState {
         active
     }
 
+    /// Each producer's id with the offset of the last record it appended, in no order: what compaction must not take away whole.
+    pub fn last_offsets(&self) -> impl Iterator<Item = (i64, i64)> + '_ {
+        let last = |producer: &Producer| producer.batches().last().map(|batch| batch.last_offset);
+        self.producers.iter().filter_map(move |(id, producer)| Some((*id, last(producer)?)))
+    }
+
     /// Decides about a batch that a client sent.
     ///
     /// # Errors
