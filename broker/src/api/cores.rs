@@ -11,8 +11,8 @@ use corelog_logic::controller::MetadataImage;
 use super::broker::{Cores, Local, Submitted};
 use crate::drive::tasks::{
     AppendOutcome, AppendTask, DeleteRecordsOutcome, DeleteRecordsTask, FetchOutcome, FetchTask,
-    GroupOutcome, GroupTask, InspectTask, Inspected, OffsetsOutcome, OffsetsTask, PartitionId,
-    WatchOutcome, WatchTask,
+    GroupOutcome, GroupTask, InspectTask, Inspected, OffsetsOutcome, OffsetsTask, PartitionId, WatchOutcome,
+    WatchTask,
 };
 use crate::shard::Core;
 use crate::shard::mailbox::Gone;

@@ -100,6 +100,7 @@ impl CoreSeed {
                 return;
             }
         };
+        let key_bytes_max = budget.pool(Share::Compaction).limit();
         let store = reconciler.store().clone();
         let partitions = reconciler.partitions().clone();
         let view = View::new(port.core(), node.cores, node.node_id);
@@ -127,7 +128,8 @@ impl CoreSeed {
         let housekeeping = keep_house(partitions.clone(), store.clone(), housekeeping_of(&node.config));
         GlommioIo::new().spawn(Class::Housekeeping, housekeeping);
         if node.config.cleaner_enable {
-            let cleaning = clean_logs(partitions.clone(), node.cores);
+            let map_bytes_max = usize::try_from(key_bytes_max).unwrap_or(usize::MAX);
+            let cleaning = clean_logs(partitions.clone(), node.cores, map_bytes_max);
             GlommioIo::new().spawn(Class::Housekeeping, cleaning);
         }
         glommio::spawn_local(end_waits_at_stop(node.clone(), partitions)).detach();

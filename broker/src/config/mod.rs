@@ -29,6 +29,8 @@ pub use listing::listing;
 pub use load::{ConfigError, Given, Loaded, load};
 pub use schema::Schema;
 pub use setting::{Allowed, Effect, InvalidValue, Kind, Setting};
-pub use topic_config::{CleanupPolicy, TopicConfig, effective as effective_topic_value, synonyms as topic_synonyms};
+pub use topic_config::{
+    CleanupPolicy, TopicConfig, effective as effective_topic_value, synonyms as topic_synonyms,
+};
 pub use topic_settings::{TOPIC_SETTINGS, TopicSetting, topic_setting};
 pub use values::{BrokerValues, Source, Synonym};

@@ -22,16 +22,17 @@ use crate::config::CleanerConfig;
 /// A rest is taken in steps of at most this, so that a shorter one can be ordered meanwhile.
 const REST_STEP: Duration = Duration::from_secs(1);
 
-/// Compacts for as long as the core runs, with its part of what the node's `cores` may use together.
-pub async fn clean_logs(partitions: Rc<Partitions>, cores: u16) {
-    let mut means = means(partitions.cleaner(), cores);
+/// Compacts for as long as the core runs, with its part of what the node's `cores` may use together, and never more than
+/// `map_bytes_max` of memory for keys: that is the core's budget for it.
+pub async fn clean_logs(partitions: Rc<Partitions>, cores: u16, map_bytes_max: usize) {
     let mut config = partitions.cleaner();
+    let mut means = means(config, cores, map_bytes_max);
     // Damaged logs, which would only fail again. Bounded by the logs there are.
     let mut uncleanable = HashSet::new();
     loop {
         if config != partitions.cleaner() {
             config = partitions.cleaner();
-            means = self::means(config, cores);
+            means = self::means(config, cores, map_bytes_max);
         }
         // What could not be done now is looked at again after a rest.
         let mut passed_over = uncleanable.clone();
@@ -66,8 +67,9 @@ pub async fn clean_logs(partitions: Rc<Partitions>, cores: u16) {
     }
 }
 
-fn means(config: CleanerConfig, cores: u16) -> CompactionMeans {
-    let map_bytes_max = usize::try_from(config.dedupe_buffer_bytes / u64::from(cores)).unwrap_or(usize::MAX);
+fn means(config: CleanerConfig, cores: u16, map_bytes_max: usize) -> CompactionMeans {
+    let asked = usize::try_from(config.dedupe_buffer_bytes / u64::from(cores)).unwrap_or(usize::MAX);
+    let map_bytes_max = asked.min(map_bytes_max);
     let bytes_per_second = (config.io_bytes_per_second / f64::from(cores)).max(1.0);
     CompactionMeans { map_bytes_max, throttle: Throttle::new(bytes_per_second, GlommioIo::new().now_ns()) }
 }

@@ -45,7 +45,7 @@ pub fn log_identity(topic: &str, id: &PartitionId, log_id: u64) -> LogIdentity {
 pub(super) fn log_config(config: &TopicConfig) -> LogConfig {
     LogConfig {
         segment_bytes: u32::try_from(config.segment_bytes).unwrap_or(u32::MAX / 2),
-        segment_ms: i64::try_from(config.segment_ms).unwrap_or(i64::MAX),
+        segment_ms: segment_ms(config),
         segment_jitter_ms: i64::try_from(config.segment_jitter_ms).unwrap_or(i64::MAX),
         retention: retention::Policy {
             delete: config.cleanup.delete,
@@ -60,6 +60,15 @@ pub(super) fn log_config(config: &TopicConfig) -> LogConfig {
             delete_retention_ms: config.delete_retention_ms,
         },
         file_delete_delay_ms: i64::try_from(config.file_delete_delay_ms).unwrap_or(i64::MAX),
+    }
+}
+
+/// The active segment is never compacted, so it is closed in time for `max.compaction.lag.ms` (Kafka's `LogConfig.maxSegmentMs`).
+fn segment_ms(config: &TopicConfig) -> i64 {
+    let segment_ms = i64::try_from(config.segment_ms).unwrap_or(i64::MAX);
+    match config.cleanup.compact {
+        true => segment_ms.min(config.compaction_lag_max_ms),
+        false => segment_ms,
     }
 }
 

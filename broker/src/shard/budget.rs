@@ -40,27 +40,31 @@ pub enum Share {
     Replies,
     /// What consumers' fetch sessions remember.
     FetchSessions,
+    /// The keys of the log that is being compacted.
+    Compaction,
 }
 
 impl Share {
-    const ALL: [Share; 6] = [
+    const ALL: [Share; 7] = [
         Share::PartialFrames,
         Share::Requests,
         Share::TailCache,
         Share::ColdReads,
         Share::Replies,
         Share::FetchSessions,
+        Share::Compaction,
     ];
 
     /// Percent of the core's memory.
     fn percent(self) -> u64 {
         match self {
-            Share::PartialFrames => 15,
+            Share::PartialFrames => 13,
             Share::Requests => 20,
-            Share::TailCache => 33,
+            Share::TailCache => 31,
             Share::ColdReads => 10,
             Share::Replies => 20,
             Share::FetchSessions => 2,
+            Share::Compaction => 4,
         }
     }
 }
@@ -68,7 +72,7 @@ impl Share {
 /// One core's memory. Cheap to clone; stays on its core.
 #[derive(Debug, Clone)]
 pub struct Budget {
-    pools: Rc<[Pool; 6]>,
+    pools: Rc<[Pool; 7]>,
 }
 
 impl Budget {

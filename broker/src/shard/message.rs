@@ -10,8 +10,7 @@ use super::balance::Handover;
 use super::mailbox;
 use crate::drive::tasks::{
     AppendOutcome, AppendTask, DeleteRecordsOutcome, DeleteRecordsTask, FetchOutcome, FetchTask,
-    GroupOutcome, GroupTask, InspectTask, Inspected, OffsetsOutcome, OffsetsTask, WatchOutcome,
-    WatchTask,
+    GroupOutcome, GroupTask, InspectTask, Inspected, OffsetsOutcome, OffsetsTask, WatchOutcome, WatchTask,
 };
 use crate::metrics::CoreStats;
 

@@ -106,6 +106,8 @@ pub(crate) struct Cleaner<'a> {
     pub(crate) end_offset: Offset,
     /// For tests only: tombstones go as soon as they are met.
     pub(crate) drops_tombstones_early: bool,
+    /// For tests only: the newest record of a key goes like the older ones.
+    pub(crate) loses_newest: bool,
 }
 
 impl Cleaner<'_> {
@@ -152,7 +154,8 @@ impl Cleaner<'_> {
         }
         // Written before the topic was compacted: it can be found by nobody who looks for a key.
         let Some(key) = record.key else { return false };
-        let is_newest = self.map.get(key).is_none_or(|newest| record.offset >= newest);
+        let newest = self.map.get(key);
+        let is_newest = newest.is_none_or(|newest| record.offset >= newest && !self.loses_newest);
         let stays_dead = horizon_ms.is_none_or(|horizon_ms| self.now_ms < horizon_ms);
         is_newest && (record.value.is_some() || (stays_dead && !self.drops_tombstones_early))
     }

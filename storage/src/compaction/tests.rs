@@ -175,8 +175,14 @@ fn pass(
             break;
         }
     }
-    let cleaner =
-        Cleaner { map: &map, now_ms, delete_retention_ms, end_offset, drops_tombstones_early: false };
+    let cleaner = Cleaner {
+        map: &map,
+        now_ms,
+        delete_retention_ms,
+        end_offset,
+        drops_tombstones_early: false,
+        loses_newest: false,
+    };
     let mut left = Vec::new();
     for batch in batches.drain(..) {
         let header = BatchHeader::parse(&batch).unwrap();

@@ -121,6 +121,7 @@ impl<I: Io> Log<I> {
             delete_retention_ms: config.compaction.delete_retention_ms,
             end_offset: dirty.first_uncleanable_offset,
             drops_tombstones_early: self.core.bugs.drop_tombstones_early,
+            loses_newest: self.core.bugs.lose_newest_records,
         };
         let mut done = Compacted { end_offset, keys: map.len(), ..Compacted::default() };
         let mut retain = self.tenant.borrow().retain();

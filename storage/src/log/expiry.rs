@@ -39,13 +39,12 @@ impl<I: Io> Log<I> {
     fn verdict(&self, seen_ms: i64, now_ms: i64) -> Option<Verdict> {
         let policy = self.config.get().retention;
         let state = self.state.borrow();
-        let verdict = retention::decide(
-            &state.aged(seen_ms),
-            state.next_offset,
-            self.visible_end.get(),
-            policy,
-            now_ms,
-        )?;
+        let (end_offset, high_watermark) = (state.next_offset, self.deletable_end_offset());
+        let mut verdict =
+            retention::decide(&state.aged(seen_ms), end_offset, high_watermark, policy, now_ms)?;
+        if self.core.bugs.expire_active_segment {
+            verdict = Verdict { log_start_offset: high_watermark, roll: true };
+        }
         // What went already waits for its round.
         (verdict.roll || verdict.log_start_offset > state.log_start_offset).then_some(verdict)
     }

@@ -51,6 +51,12 @@ pub struct Bugs {
     pub replace_before_checkpoint: bool,
     /// Compaction drops tombstones as soon as it meets them.
     pub drop_tombstones_early: bool,
+    /// Compaction takes the newest record of a key for an older one.
+    pub lose_newest_records: bool,
+    /// Retention takes what is not durable yet, too.
+    pub expire_undurable_records: bool,
+    /// Whatever retention is to take, it takes the active segment too.
+    pub expire_active_segment: bool,
 }
 
 /// An append that waits for room in a directory's journal.

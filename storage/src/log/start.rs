@@ -25,7 +25,7 @@ impl<I: Io> Log<I> {
         let ticket = loop {
             self.check()?;
             let start_offset = self.log_start_offset();
-            let end_offset = self.visible_end_offset();
+            let end_offset = self.deletable_end_offset();
             if !(0..=end_offset).contains(&offset) {
                 return Err(StorageError::OffsetOutOfRange { offset, start_offset, end_offset });
             }
@@ -48,6 +48,14 @@ impl<I: Io> Log<I> {
         }
         self.check()?;
         Ok(self.log_start_offset())
+    }
+
+    /// Where the log may start at most.
+    pub(super) fn deletable_end_offset(&self) -> Offset {
+        match self.core.bugs.expire_undurable_records {
+            true => self.log_end_offset(),
+            false => self.visible_end_offset(),
+        }
     }
 
     /// The entry and everything that follows from it, in one step.

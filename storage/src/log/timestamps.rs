@@ -80,10 +80,27 @@ impl<I: Io> Log<I> {
             let cached = cached.map(|piece| piece.at.max_timestamp);
             self.covered_max_timestamps().into_iter().chain(cached).max()
         };
-        match max_timestamp {
-            Some(max_timestamp) if max_timestamp >= 0 => self.offset_for_timestamp(max_timestamp).await,
-            _ => Ok(None),
+        let Some(max_timestamp) = max_timestamp.filter(|timestamp| *timestamp >= 0) else { return Ok(None) };
+        match self.offset_for_timestamp(max_timestamp).await? {
+            None => self.largest_timestamp_left(max_timestamp).await,
+            found => Ok(found),
         }
+    }
+
+    /// The first record with the largest timestamp, where what held the largest of its segment lies below the log's start or
+    /// was compacted away. At most as many searches as a timestamp has bits.
+    async fn largest_timestamp_left(self: &Rc<Self>, mut above_ms: i64) -> Result<Option<(Offset, i64)>> {
+        let mut found = self.offset_for_timestamp(0).await?;
+        while let Some((_, timestamp_ms)) = found
+            && timestamp_ms + 1 < above_ms
+        {
+            let middle_ms = timestamp_ms + (above_ms - timestamp_ms) / 2;
+            match self.offset_for_timestamp(middle_ms).await? {
+                None => above_ms = middle_ms,
+                nearer => found = nearer,
+            }
+        }
+        Ok(found)
     }
 
     /// The largest timestamp that checkpoints cover in each segment, oldest segment first.

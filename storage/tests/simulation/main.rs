@@ -110,4 +110,7 @@ caught! {
     swapping_before_the_flush_is_noticed: log.swap_before_flush,
     replacing_before_the_checkpoint_is_noticed: log.replace_before_checkpoint,
     dropping_tombstones_early_is_noticed: log.drop_tombstones_early,
+    losing_the_newest_record_of_a_key_is_noticed: log.lose_newest_records,
+    expiring_what_is_not_durable_is_noticed: log.expire_undurable_records,
+    expiring_the_active_segment_is_noticed: log.expire_active_segment,
 }

@@ -10,6 +10,7 @@ use bytes::Bytes;
 use corelog_storage::batch::BatchHeader;
 use corelog_storage::compaction::Retain;
 use corelog_storage::log::{LogIdentity, Tenant};
+use corelog_storage::retention;
 use corelog_storage::types::LogId;
 
 use crate::compacted::LastOfProducer;
@@ -43,6 +44,8 @@ pub struct ModelLog {
     pub start_held: i64,
     /// The log starts here at most: nobody asked for more.
     pub start_asked: i64,
+    /// The highest start that was asked for by name, and not by retention.
+    pub start_named: i64,
     /// Last offset of the newest batch of a producer that was ever appended, whether or not it survived.
     pub last_of_producer_max: i64,
 }
@@ -57,6 +60,7 @@ impl ModelLog {
             must_hold: 0,
             start_held: 0,
             start_asked: 0,
+            start_named: 0,
             last_of_producer_max: -1,
         }
     }
@@ -69,6 +73,22 @@ impl ModelLog {
             allowed.contains(&log_start_offset),
             "{name} starts at {log_start_offset}, not in {allowed:?}"
         );
+    }
+
+    /// What retention may have taken: from `before` on, what is too old as of `now_ms`, and what was too much.
+    pub fn check_expired(&self, policy: &retention::Policy, before: i64, log_start_offset: i64, now_ms: i64) {
+        let named = self.start_named;
+        let gone = |batch: &&ModelBatch| {
+            batch.base_offset >= before.max(named) && batch.base_offset < log_start_offset
+        };
+        for batch in self.batches.iter().filter(gone) {
+            let too_old = policy.retention_ms.is_some_and(|limit| now_ms - batch.max_timestamp > limit);
+            let later = self.batches.iter().filter(|later| later.base_offset >= batch.next_offset);
+            let left: u64 = later.map(|later| later.bytes.len() as u64).sum();
+            let too_much = policy.retention_bytes.is_some_and(|limit| left >= limit);
+            let (name, offset) = (self.identity.dir_name(), batch.base_offset);
+            assert!(too_old || too_much, "{name}: {offset} is neither too old nor too much, and is gone");
+        }
     }
 
     pub fn end_offset(&self) -> i64 {

@@ -191,6 +191,7 @@ async fn advance_log_start(process: &Rc<Process>) {
     let offset = if process.one_in(4) { visible_end } else { process.below(visible_end as u64 + 1) as i64 };
     if let Some(model) = process.model.borrow_mut().logs.get_mut(&log_id) {
         model.start_asked = model.start_asked.max(offset);
+        model.start_named = model.start_named.max(offset);
     }
     match log.advance_log_start(offset).await {
         Ok(log_start_offset) => {
@@ -218,12 +219,20 @@ async fn enforce_retention(process: &Rc<Process>) {
         // It may go as far as what is visible when its turn comes.
         model.start_asked = i64::MAX;
     }
+    let log_start_before = log.log_start_offset();
     match log.enforce_retention(process.now_ms()).await {
         Ok(None) => {}
         Ok(Some(log_start_offset)) => {
-            assert!(process.config.retention.delete, "{log:?} deletes, and was not told to");
-            if let Some(model) = process.model.borrow_mut().logs.get_mut(&log_id) {
+            let policy = &process.config.retention;
+            assert!(policy.delete, "{log:?} deletes, and was not told to");
+            let mut model = process.model.borrow_mut();
+            let compacts = model.compacts;
+            if let Some(model) = model.logs.get_mut(&log_id) {
                 model.start_held = model.start_held.max(log_start_offset);
+                // Compaction changes how much there is.
+                if !compacts {
+                    model.check_expired(policy, log_start_before, log_start_offset, process.now_ms());
+                }
             }
         }
         Err(error) => process.accept(&error),
@@ -256,6 +265,7 @@ async fn sweep(process: &Rc<Process>) {
 async fn read(process: &Rc<Process>) {
     let Some(log) = live_log(process) else { return };
     let log_start_before = log.log_start_offset();
+    assert!(log_start_before <= log.visible_end_offset(), "{log:?} starts beyond what is visible");
     let offset = match process.below(3) {
         0 => log.visible_end_offset().saturating_sub(process.below(4) as i64).max(0),
         _ => process.below(log.visible_end_offset() as u64 + 1) as i64,

@@ -14,6 +14,8 @@ import java.util.Map;
 import java.util.TreeMap;
 import java.util.concurrent.TimeUnit;
 import org.apache.kafka.clients.admin.Admin;
+import org.apache.kafka.clients.admin.AlterConfigOp;
+import org.apache.kafka.clients.admin.ConfigEntry;
 import org.apache.kafka.clients.admin.OffsetSpec;
 import org.apache.kafka.clients.admin.RecordsToDelete;
 import org.apache.kafka.clients.consumer.ConsumerRecord;
@@ -22,6 +24,7 @@ import org.apache.kafka.clients.consumer.OffsetOutOfRangeException;
 import org.apache.kafka.clients.producer.KafkaProducer;
 import org.apache.kafka.clients.producer.ProducerRecord;
 import org.apache.kafka.common.TopicPartition;
+import org.apache.kafka.common.config.ConfigResource;
 import org.apache.kafka.common.errors.PolicyViolationException;
 
 /**
@@ -36,6 +39,8 @@ final class LifeSuite {
     private final Admin admin;
     /** Topic to what a reader finds in it. */
     private final Map<String, String> found = new LinkedHashMap<>();
+    /** Group and partition whose commits were compacted. */
+    private final List<String> groups = new ArrayList<>();
 
     private LifeSuite(Connections connections, Admin admin) {
         this.connections = connections;
@@ -48,6 +53,8 @@ final class LifeSuite {
             self.deleteRecords();
             self.retention();
             self.compaction();
+            self.committedOffsets();
+            Files.write(directory.resolve("groups"), self.groups);
             List<String> lines = new ArrayList<>();
             self.found.forEach((topic, text) -> lines.add(topic + " " + text));
             Files.write(directory.resolve("found"), lines);
@@ -64,6 +71,13 @@ final class LifeSuite {
                 String topic = line.substring(0, blank);
                 self.suite.check("as it was: " + topic, () -> equal(line.substring(blank + 1), self.state(topic), topic));
             }
+            self.suite.check("the newest commits count", () -> {
+                for (String line : Files.readAllLines(directory.resolve("groups"))) {
+                    String[] words = line.split(" ");
+                    int dash = words[1].lastIndexOf('-');
+                    equal(2499L, self.committed(words[0], new TopicPartition(words[1].substring(0, dash), 0)), words[0]);
+                }
+            });
             return self.suite.finish();
         }
     }
@@ -83,6 +97,22 @@ final class LifeSuite {
                 consumer.seekToBeginning(List.of(partition));
                 equal(40L, consumer.position(partition), "the beginning");
             }
+            note(partition);
+        });
+        suite.check("times are looked up among what is left", () -> {
+            TopicPartition partition = new TopicPartition(connections.topic("times", 1), 0);
+            long now = System.currentTimeMillis();
+            for (int i = 0; i < 10; i++) {
+                send(partition, 1, now - 10_000 + i, "k", "v");
+            }
+            equal(9L, offset(partition, OffsetSpec.maxTimestamp()), "the newest");
+            equal(2L, offset(partition, OffsetSpec.forTimestamp(now - 9_998)), "by time");
+            equal(5L, delete(partition, 5), "low watermark");
+            equal(5L, offset(partition, OffsetSpec.forTimestamp(now - 9_998)), "by a time that is deleted");
+            equal(7L, offset(partition, OffsetSpec.forTimestamp(now - 9_993)), "by a time that is left");
+            equal(9L, offset(partition, OffsetSpec.maxTimestamp()), "the newest of what is left");
+            equal(10L, delete(partition, -1), "low watermark");
+            equal(-1L, offset(partition, OffsetSpec.forTimestamp(now - 9_993)), "nothing is left");
             note(partition);
         });
         suite.check("-1 deletes everything, and appending goes on behind", () -> {
@@ -111,6 +141,15 @@ final class LifeSuite {
             Thread.sleep(2000);
             equal(20L, earliest(partition), "the new ones stay");
             equal(5, connections.read(partition, 20, 5).size(), "new records");
+            note(partition);
+        });
+        suite.check("retention that is changed while the broker runs acts", () -> {
+            TopicPartition partition = new TopicPartition(connections.topic("shortened", 1, "retention.ms", "-1"), 0);
+            send(partition, 20, System.currentTimeMillis() - 3_600_000, "k", "v");
+            Thread.sleep(1500);
+            equal(0L, earliest(partition), "nothing goes without a retention");
+            alter(partition.topic(), "retention.ms", "60000");
+            await(() -> earliest(partition) == 20L, "all old records are gone");
             note(partition);
         });
         suite.check("what is too much goes, segment by segment", () -> {
@@ -193,6 +232,28 @@ final class LifeSuite {
         });
     }
 
+    /** Commits of a group are records of a compacted topic: most go, and the last one counts. */
+    private void committedOffsets() {
+        suite.check("__consumer_offsets is compacted, and the newest commits stay", () -> {
+            TopicPartition committed = filled("committed", 1);
+            String group = Connections.fresh("compacted-group");
+            for (int i = 0; i < 2500; i++) {
+                // Long enough that a segment fills soon.
+                var offset = new org.apache.kafka.clients.consumer.OffsetAndMetadata(i, "m".repeat(4000));
+                admin.alterConsumerGroupOffsets(group, Map.of(committed, offset)).all().get();
+            }
+            TopicPartition offsets = new TopicPartition("__consumer_offsets", 0);
+            await(() -> all(offsets).stream().filter(record -> record.value() != null && record.value().length > 4000).count() < 1200,
+                "most commits are gone");
+            equal(2499L, committed(group, committed), "the newest commit");
+            groups.add(group + " " + committed);
+        });
+    }
+
+    private long committed(String group, TopicPartition partition) throws Exception {
+        return admin.listConsumerGroupOffsets(group).partitionsToOffsetAndMetadata().get().get(partition).offset();
+    }
+
     private TopicPartition compacted(String prefix, String deleteRetentionMs) throws Exception {
         return new TopicPartition(connections.topic(prefix, 1,
             "cleanup.policy", "compact", "segment.bytes", Integer.toString(SEGMENT_BYTES),
@@ -226,12 +287,22 @@ final class LifeSuite {
         return results.lowWatermarks().get(partition).get().lowWatermark();
     }
 
+    private void alter(String topic, String name, String value) throws Exception {
+        ConfigResource resource = new ConfigResource(ConfigResource.Type.TOPIC, topic);
+        AlterConfigOp op = new AlterConfigOp(new ConfigEntry(name, value), AlterConfigOp.OpType.SET);
+        admin.incrementalAlterConfigs(Map.of(resource, List.of(op))).all().get();
+    }
+
+    private long offset(TopicPartition partition, OffsetSpec spec) throws Exception {
+        return admin.listOffsets(Map.of(partition, spec)).partitionResult(partition).get().offset();
+    }
+
     private long earliest(TopicPartition partition) throws Exception {
-        return admin.listOffsets(Map.of(partition, OffsetSpec.earliest())).partitionResult(partition).get().offset();
+        return offset(partition, OffsetSpec.earliest());
     }
 
     private long latest(TopicPartition partition) throws Exception {
-        return admin.listOffsets(Map.of(partition, OffsetSpec.latest())).partitionResult(partition).get().offset();
+        return offset(partition, OffsetSpec.latest());
     }
 
     /** Every record that a reader finds, from the start of the log to its end. */

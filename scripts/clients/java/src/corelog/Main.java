@@ -11,7 +11,7 @@ public final class Main {
     public static void main(String[] arguments) throws Exception {
         String bootstrap = System.getenv("CORELOG_BOOTSTRAP");
         if (bootstrap == null || arguments.length == 0) {
-            System.err.println("usage: CORELOG_BOOTSTRAP=host:port Main admin|produce|store|consume|group|consumer-protocol|group-member DIR TOPIC GROUP NAME|life DIR|life-again DIR|million N DIR|kill-load DIR TOPIC|read DIR TOPIC PASS");
+            System.err.println("usage: CORELOG_BOOTSTRAP=host:port Main admin|produce|store|consume|group|consumer-protocol|group-member DIR TOPIC GROUP NAME|life DIR|life-again DIR|life-load DIR TOPIC|million N DIR|kill-load DIR TOPIC|read DIR TOPIC PASS");
             System.exit(2);
         }
         Connections connections = new Connections(bootstrap);
@@ -26,6 +26,7 @@ public final class Main {
                 GroupMember.run(connections, directory(arguments[1]), arguments[2], arguments[3], arguments[4]);
             case "life" -> LifeSuite.run(connections, directory(arguments[1]));
             case "life-again" -> LifeSuite.runAgain(connections, directory(arguments[1]));
+            case "life-load" -> LifeLoad.run(connections, directory(arguments[1]), arguments[2]);
             case "million" -> Million.run(connections, Long.parseLong(arguments[1]), directory(arguments[2]));
             case "kill-load" -> KillLoad.run(connections, directory(arguments[1]), arguments[2]);
             case "read" -> read(connections, directory(arguments[1]), arguments[2], Integer.parseInt(arguments[3]));
