@@ -134,7 +134,7 @@ final class LifeSuite {
 
     private void retention() {
         suite.check("what is too old goes, the active segment too, and new records stay", () -> {
-            TopicPartition partition = new TopicPartition(connections.topic("old", 1, "retention.ms", "60000"), 0);
+            TopicPartition partition = new TopicPartition(connections.topic("old", 1, "retention.ms", "1800000"), 0);
             send(partition, 20, System.currentTimeMillis() - 3_600_000, "k", "v");
             await(() -> earliest(partition) == 20L, "all old records are gone");
             send(partition, 5, System.currentTimeMillis(), "k", "v");
@@ -148,7 +148,7 @@ final class LifeSuite {
             send(partition, 20, System.currentTimeMillis() - 3_600_000, "k", "v");
             Thread.sleep(1500);
             equal(0L, earliest(partition), "nothing goes without a retention");
-            alter(partition.topic(), "retention.ms", "60000");
+            alter(partition.topic(), "retention.ms", "1800000");
             await(() -> earliest(partition) == 20L, "all old records are gone");
             note(partition);
         });
