@@ -179,6 +179,7 @@ fn decode(key: i16, version: i16, body: Bytes) -> Result<(), String> {
         18 => run::<ApiVersionsRequest>(version, body),
         19 => run::<CreateTopicsRequest>(version, body),
         20 => run::<DeleteTopicsRequest>(version, body),
+        21 => run::<DeleteRecordsRequest>(version, body),
         22 => run::<InitProducerIdRequest>(version, body),
         32 => run::<DescribeConfigsRequest>(version, body),
         42 => run::<DeleteGroupsRequest>(version, body),
