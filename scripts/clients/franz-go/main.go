@@ -281,6 +281,8 @@ func main() {
 	check("a waiting fetch is woken", waiting)
 	check("sessions of many partitions", sessions)
 	check("topics and configs", administration)
+	check("alter configs, add partitions", changes)
+	groupChecks()
 	fmt.Printf("%d passed, %d failed\n", passed, failed)
 	if failed > 0 {
 		os.Exit(1)

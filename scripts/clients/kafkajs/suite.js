@@ -1,7 +1,11 @@
 // kafkajs, which speaks the versions of years ago, with codecs in plain JavaScript. Run by scripts/clients/kafkajs/run.
 'use strict'
 
-const { Kafka, CompressionTypes, CompressionCodecs, ConfigResourceTypes, logLevel } = require('kafkajs')
+const {
+  AclOperationTypes, AclPermissionTypes, AclResourceTypes, CompressionCodecs, CompressionTypes, ConfigResourceTypes, Kafka, ResourcePatternTypes,
+  logLevel,
+} = require('kafkajs')
+const groups = require('./groups')
 const snappy = require('snappyjs')
 const lz4 = require('lz4js')
 const xxh32 = require('lz4js/xxh32.js')
@@ -66,6 +70,19 @@ async function check(what, body) {
     console.log(`FAILED  kafkajs: ${what} (${Date.now() - start} ms)\n${error.stack}`)
   } finally {
     clearTimeout(timer)
+  }
+}
+
+// Kafka shows a change a moment after it has answered it; a strict broker does not get a second chance.
+async function eventually(body) {
+  const deadline = Date.now() + PATIENCE_MS
+  for (;;) {
+    try {
+      return await body()
+    } catch (error) {
+      if (STRICT || Date.now() > deadline) throw error
+      await new Promise(resolve => setTimeout(resolve, 50))
+    }
   }
 }
 
@@ -181,6 +198,11 @@ async function main() {
     for (const offset of [0, 57, 99]) assert.equal((await read(target, offset, 1))[0].offset, String(offset))
     assert.deepEqual(await admin.fetchTopicOffsets(target), [{ partition: 0, offset: '100', high: '100', low: '0' }])
   })
+  await check('an offset out of range', async () => {
+    const target = await topic('js-range')
+    await send(target, workload(10, Date.now()))
+    await assert.rejects(read(target, 50, 1), { type: 'OFFSET_OUT_OF_RANGE' })
+  })
   for (const name of Object.keys(CODECS)) {
     await check(`offsets by time in ${name}`, async () => {
       const target = await topic('js-times')
@@ -216,6 +238,32 @@ async function main() {
     const entry = answer.resources[0].configEntries.find(one => one.configName === 'max.message.bytes')
     assert.equal(entry.configValue, '12345')
   })
+  await check('alter configs, add partitions', async () => {
+    const name = await topic('js-changes')
+    const resource = { type: ConfigResourceTypes.TOPIC, name }
+    await admin.alterConfigs({ validateOnly: false, resources: [{ ...resource, configEntries: [{ name: 'retention.ms', value: '1234' }] }] })
+    await admin.createPartitions({ topicPartitions: [{ topic: name, count: 3 }] })
+    await eventually(async () => {
+      const answer = await admin.describeConfigs({ includeSynonyms: false, resources: [resource] })
+      assert.equal(answer.resources[0].configEntries.find(one => one.configName === 'retention.ms').configValue, '1234')
+      const { topics: [described] } = await admin.fetchTopicMetadata({ topics: [name] })
+      assert.equal(described.partitions.length, 3)
+    })
+  })
+  await check('without an authorizer there are no ACLs', () => assert.rejects(admin.describeAcls({
+    resourceType: AclResourceTypes.ANY, resourcePatternType: ResourcePatternTypes.ANY, operation: AclOperationTypes.ANY,
+    permissionType: AclPermissionTypes.ANY,
+  }), { type: 'SECURITY_DISABLED' }))
+  await check('a partition is reassigned to where it is', async () => {
+    const name = await topic('js-reassigned')
+    const { brokers: [{ nodeId }] } = await admin.describeCluster()
+    await admin.alterPartitionReassignments({ topics: [{ topic: name, partitionAssignment: [{ partition: 0, replicas: [nodeId] }] }] })
+    await eventually(async () => {
+      const { topics: moving } = await admin.listPartitionReassignments({ topics: [{ topic: name, partitions: [0] }] })
+      assert.deepEqual(moving, [])
+    })
+  })
+  await groups.checks({ kafka, admin, check, topic, send })
   await check('describe cluster', async () => {
     const { brokers, clusterId } = await admin.describeCluster()
     assert.equal(brokers.length, 1)

@@ -4,14 +4,19 @@ import asyncio
 import time
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
-from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.admin import AIOKafkaAdminClient, NewPartitions, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
+from aiokafka.coordinator.assignors.range import RangePartitionAssignor
+from aiokafka.coordinator.assignors.roundrobin import RoundRobinPartitionAssignor
+from aiokafka.coordinator.assignors.sticky.sticky_assignor import StickyPartitionAssignor
 from aiokafka.errors import OffsetOutOfRangeError
 
-from suite import BOOTSTRAP, PATIENCE, Suite, equal, fresh
+from suite import BOOTSTRAP, PATIENCE, Suite, equal, eventually_async, fresh
 
 CODECS = [None, "gzip", "snappy", "lz4", "zstd"]
 RECORDS = 300
+PARTITIONS = 6
+ASSIGNORS = {"range": RangePartitionAssignor, "roundrobin": RoundRobinPartitionAssignor, "sticky": StickyPartitionAssignor}
 
 suite = Suite("aiokafka")
 
@@ -176,6 +181,127 @@ async def administration():
         configs = {entry[0]: entry[1] for entry in answers[0].resources[0][4]}
         equal("12345", configs["max.message.bytes"], "max.message.bytes")
         await admin.delete_topics([name])
+        equal(1, len((await admin.describe_cluster())["brokers"]), "brokers")
+    finally:
+        await admin.close()
+
+
+async def member(group, name, **settings):
+    client = AIOKafkaConsumer(
+        name, bootstrap_servers=BOOTSTRAP, group_id=group, enable_auto_commit=False, auto_offset_reset="earliest",
+        session_timeout_ms=10_000, heartbeat_interval_ms=300, **settings)
+    await client.start()
+    return client
+
+
+async def fill_all(name, per_partition):
+    async with producing(linger_ms=5) as client:
+        sent = [await client.send(name, str(number).encode(), partition=partition)
+                for partition in range(PARTITIONS) for number in range(per_partition)]
+        for answer in sent:
+            await answer
+
+
+async def poll_until(members, done, what):
+    """Polls all members until the condition holds; returns what came."""
+    came = []
+    try:
+        async with asyncio.timeout(PATIENCE):
+            while not done(came):
+                for one in members:
+                    for records in (await one.getmany(timeout_ms=50)).values():
+                        came.extend((record.partition, record.offset) for record in records)
+    except TimeoutError:
+        raise AssertionError(f"{what}: not in time; assigned {[len(one.assignment()) for one in members]}") from None
+    return came
+
+
+def sizes(members):
+    return sorted(len(one.assignment()) for one in members)
+
+
+async def shared(assignor):
+    """Two members share a topic, one leaves, and who comes after them goes on where they committed."""
+    name, group = await topic("aio-shared", PARTITIONS), fresh("aio-shared")
+    settings = {"partition_assignment_strategy": [ASSIGNORS[assignor]]}
+    await fill_all(name, 10)
+    first = await member(group, name, **settings)
+    came = await poll_until([first], lambda came: len(came) == 60, "one member")
+    equal(sorted((partition, offset) for partition in range(PARTITIONS) for offset in range(10)), sorted(came), "what one member read")
+    await first.commit()
+    joining = asyncio.create_task(member(group, name, **settings))
+    await poll_until([first], lambda _: joining.done(), "the second member's start")
+    second = joining.result()
+    await poll_until([first, second], lambda _: sizes([first, second]) == [3, 3], "two members")
+    equal(PARTITIONS, len(first.assignment() | second.assignment()), "partitions assigned")
+    await fill_all(name, 5)
+    came = await poll_until([first, second], lambda came: len(came) >= 30, "two members' records")
+    equal({(partition, offset) for partition in range(PARTITIONS) for offset in range(10, 15)}, set(came), "what two members read")
+    for one in (first, second):
+        await one.commit()
+    await second.stop()
+    await poll_until([first], lambda _: sizes([first]) == [6], "one member again")
+    equal([15] * PARTITIONS, [await first.committed(TopicPartition(name, partition)) for partition in range(PARTITIONS)], "committed")
+    await first.stop()
+    await fill_all(name, 1)
+    third = await member(group, name, **settings)
+    came = await poll_until([third], lambda came: len(came) >= PARTITIONS, "a later member")
+    equal([(partition, 15) for partition in range(PARTITIONS)], sorted(came), "what a later member read")
+    await third.stop()
+
+
+async def static():
+    name, group = await topic("aio-static", PARTITIONS), fresh("aio-static")
+    first = await member(group, name, group_instance_id="instance-0")
+    joining = asyncio.create_task(member(group, name, group_instance_id="instance-1"))
+    await poll_until([first], lambda _: joining.done(), "the second member's start")
+    second = joining.result()
+    await poll_until([first, second], lambda _: sizes([first, second]) == [3, 3], "two members")
+    had = second.assignment()
+    await second.stop()
+    again = await member(group, name, group_instance_id="instance-1")
+    await poll_until([first, again], lambda _: sizes([again]) == [3], "the member that comes back")
+    equal(had, again.assignment(), "assigned")
+    for one in (first, again):
+        await one.stop()
+
+
+async def groups_told():
+    name, group = await topic("aio-told", PARTITIONS), fresh("aio-told")
+    one = await member(group, name, client_id="observed")
+    await poll_until([one], lambda _: sizes([one]) == [6], "one member")
+    await one.commit({TopicPartition(name, 2): (7, "a note")})
+    admin = AIOKafkaAdminClient(bootstrap_servers=BOOTSTRAP)
+    await admin.start()
+    try:
+        equal(True, (group, "consumer") in await admin.list_consumer_groups(), "listed")
+        told = (await admin.describe_consumer_groups([group]))[0].groups[0]
+        equal((0, group, "Stable", "consumer", 1), (*told[:4], len(told[5])), "described")
+        equal("observed", told[5][0][1], "its member's client")
+        offsets = await admin.list_consumer_group_offsets(group)
+        equal((7, "a note"), tuple(offsets[TopicPartition(name, 2)]), "committed")
+    finally:
+        await admin.close()
+        await one.stop()
+
+
+async def changes():
+    name = await topic("aio-changes")
+    admin = AIOKafkaAdminClient(bootstrap_servers=BOOTSTRAP)
+    await admin.start()
+    try:
+        resource = ConfigResource(ConfigResourceType.TOPIC, name, {"retention.ms": "1234"})
+        equal([0], [answer.resources[0][0] for answer in await admin.alter_configs([resource])], "errors")
+
+        async def altered():
+            answers = await admin.describe_configs([ConfigResource(ConfigResourceType.TOPIC, name)])
+            equal("1234", {entry[0]: entry[1] for entry in answers[0].resources[0][4]}["retention.ms"], "retention.ms")
+        await eventually_async(altered)
+        await admin.create_partitions({name: NewPartitions(3)})
+
+        async def grown():
+            equal(3, len((await admin.describe_topics([name]))[0]["partitions"]), "partitions")
+        await eventually_async(grown)
     finally:
         await admin.close()
 
@@ -191,7 +317,12 @@ async def main():
     for name in CODECS:
         await suite.check_async(f"offsets by time in {name or 'none'}", times, name)
     await suite.check_async("a waiting fetch is woken", waiting)
-    await suite.check_async("topics and configs", administration)
+    await suite.check_async("topics, configs and the cluster", administration)
+    await suite.check_async("alter configs, add partitions", changes)
+    for name in ASSIGNORS:
+        await suite.check_async(f"a classic group of {name}", shared, name)
+    await suite.check_async("static members of a classic group", static)
+    await suite.check_async("a classic group is listed and described, its offsets told", groups_told)
 
 
 asyncio.run(main())

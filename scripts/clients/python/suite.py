@@ -1,5 +1,6 @@
 """Named checks, counted as scripts/test reads them. Used by the Python suites. Deliberately absent: a test framework."""
 
+import asyncio
 import os
 import sys
 import time
@@ -36,6 +37,17 @@ def eventually(body):
             if STRICT or time.monotonic() > deadline:
                 raise
             time.sleep(0.05)
+
+
+async def eventually_async(body):
+    deadline = time.monotonic() + PATIENCE
+    while True:
+        try:
+            return await body()
+        except Exception:
+            if STRICT or time.monotonic() > deadline:
+                raise
+            await asyncio.sleep(0.05)
 
 
 class Suite:
