@@ -23,6 +23,23 @@ pub enum Command {
         #[arg(default_value = "")]
         part: String,
     },
+    /// Show what segments and journals hold: batches, offsets, timestamps, producers, checksums. Changes nothing; fails when
+    /// something is not what was written.
+    DumpLog(DumpOptions),
+}
+
+/// What `corelog dump-log` takes.
+#[derive(Debug, Clone, Default, clap::Args)]
+pub struct DumpOptions {
+    /// Segments (.log), journals (.journal), or directories with such files, however deep.
+    #[arg(required = true)]
+    pub paths: Vec<PathBuf>,
+    /// Show every record too.
+    #[arg(long)]
+    pub records: bool,
+    /// Check records and sidecar hashes too, and show only what is wrong and a line for each file.
+    #[arg(long)]
+    pub verify: bool,
 }
 
 /// What `corelog start` takes.

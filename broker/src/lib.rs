@@ -6,6 +6,7 @@ pub mod cli;
 pub mod config;
 pub mod control;
 pub mod drive;
+pub mod dump;
 pub mod metrics;
 pub mod net;
 pub mod shard;

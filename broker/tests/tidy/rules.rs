@@ -16,9 +16,10 @@ const MARKS: [&str; 3] = [concat!("TO", "DO"), concat!("FIX", "ME"), concat!("XX
 
 /// A room of the broker crate and the rooms it must never know: the arrows of ARCHITECTURE.md,
 /// `main -> boot -> net -> api -> shard -> drive -> {logic, storage}`, read from the lower end.
-const ROOMS: [(&str, &[&str]); 9] = [
+const ROOMS: [(&str, &[&str]); 10] = [
     ("main", &["net", "api", "shard", "drive", "control"]),
     ("cli", &["boot", "net", "api", "shard", "drive", "control"]),
+    ("dump", &["boot", "net", "api", "shard", "drive", "control"]),
     ("net", &["boot", "cli", "control"]),
     ("api", &["boot", "cli", "net"]),
     ("shard", &["boot", "cli", "net", "api", "control"]),

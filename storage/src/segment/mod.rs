@@ -18,7 +18,7 @@ pub use names::{
 };
 pub use page::{PAGE_BYTES, PAGE_CHUNKS};
 pub use reader::{ColdBatches, SegmentReader};
-pub use rebuild::{Completed, complete, load};
+pub use rebuild::{Completed, complete, load, read_pages};
 pub(crate) use stream::BatchStream;
 pub use stream::SegmentBytes;
 pub use table::{BatchStart, BlockTable, CHUNK_BYTES, Lookup};

@@ -54,6 +54,22 @@ pub async fn load<F: File>(file: &F, path: &Path, base_offset: Offset, len: u64)
     Ok(table)
 }
 
+/// What the bytes of a whole `.blocks` file say, and the number of the first page that does not verify. For tools: who serves
+/// records uses [`load`].
+pub fn read_pages(bytes: &[u8], base_offset: Offset) -> (BlockTable, Option<usize>) {
+    let mut table = BlockTable::new(base_offset);
+    for (page, bytes) in bytes.chunks(PAGE_BYTES).enumerate() {
+        match decode_page(bytes, page, base_offset) {
+            Ok(decoded) => table.append_page(&decoded),
+            Err(_) => return (table, Some(page)),
+        }
+        if table.len() < (page as u64 + 1) * (PAGE_CHUNKS * CHUNK_BYTES) as u64 {
+            break;
+        }
+    }
+    (table, None)
+}
+
 /// A table that describes a whole segment and can be extended.
 #[derive(Debug)]
 pub struct Completed {

@@ -54,6 +54,8 @@ final class LifeSuite {
             self.retention();
             self.compaction();
             self.committedOffsets();
+            String later = connections.topic("later", 1, "retention.ms", "1800000");
+            self.suite.check("a topic to be filled after a kill", () -> self.note(new TopicPartition(later, 0)));
             Files.write(directory.resolve("groups"), self.groups);
             List<String> lines = new ArrayList<>();
             self.found.forEach((topic, text) -> lines.add(topic + " " + text));
@@ -71,6 +73,13 @@ final class LifeSuite {
                 String topic = line.substring(0, blank);
                 self.suite.check("as it was: " + topic, () -> equal(line.substring(blank + 1), self.state(topic), topic));
             }
+            self.suite.check("retention acts on logs that were found at the start", () -> {
+                String later = Files.readAllLines(directory.resolve("found")).stream()
+                    .filter(line -> line.startsWith("later-")).findFirst().orElseThrow().split(" ")[0];
+                TopicPartition partition = new TopicPartition(later, 0);
+                self.send(partition, 20, System.currentTimeMillis() - 3_600_000, "k", "v");
+                await(() -> self.earliest(partition) == 20L, "all old records are gone");
+            });
             self.suite.check("the newest commits count", () -> {
                 for (String line : Files.readAllLines(directory.resolve("groups"))) {
                     String[] words = line.split(" ");
