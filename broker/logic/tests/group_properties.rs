@@ -259,6 +259,8 @@ impl World {
                 assert_eq!(group.state(), ClassicState::PreparingRebalance, "only pending members");
             }
         }
+        let weighed: usize = self.groups.groups().map(|(_, group)| group.metadata_bytes()).sum();
+        assert_eq!(self.groups.metadata_bytes(), weighed, "the members' metadata was added up wrongly");
         let present: BTreeSet<_> = self.groups.groups().map(|(group_id, _)| group_id.clone()).collect();
         self.generations.retain(|group_id, _| present.contains(group_id));
     }

@@ -64,7 +64,11 @@ impl GroupCoordinator {
         let decided = match request.check(&context.config.consumer.assignors) {
             Err(error) => Err(error),
             Ok(()) if request.leaves() => self.consumer_leave(context, id, request),
-            Ok(()) => self.consumer_join_or_stay(context, id, request),
+            Ok(()) => {
+                let brings = request.metadata_bytes().unwrap_or(0);
+                self.check_room(&request.group_id, &request.member_id, request.instance_id.as_ref(), brings)
+                    .and_then(|()| self.consumer_join_or_stay(context, id, request))
+            }
         };
         decided.unwrap_or_else(|error| Outcome::reply(id, Reply::ConsumerGroupHeartbeat(Err(error))))
     }
@@ -194,7 +198,9 @@ impl GroupCoordinator {
     ) -> Outcome {
         let group_id = classic.group_id.clone();
         records.push(classic.record(None));
+        let before_bytes = self.groups.get(&group_id).map_or(0, Group::metadata_bytes);
         let before = self.groups.insert(group_id.clone(), Group::Classic(Box::new(classic)));
+        self.weigh(&group_id, before_bytes);
         if let Some(Group::Consumer(before)) = before {
             for member in before.members() {
                 self.cancel_member_timers(&group_id, &member.member_id);

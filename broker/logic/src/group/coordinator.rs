@@ -5,18 +5,21 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::classic::{After, ClassicGroup, State as ClassicState, Step};
+use super::classic::{After, ClassicGroup, State as ClassicState, Step, metadata_bytes};
 use super::consumer::{ConsumerGroup, TopicHashes};
 use super::offsets::Offsets;
 use super::records::ConsumerRecord;
 use super::{
-    Context, DescribedGroup, GroupConfig, GroupError, GroupErrorKind, GroupId, GroupRecord, JoinGroup,
-    JoinGroupReply, LeaveGroup, LeftMember, ListGroups, ListedGroup, MemberId, Outcome, Reply, ReplyId,
-    Request, SyncGroupReply, TimerKey, Timers,
+    Context, DescribedGroup, GroupConfig, GroupError, GroupErrorKind, GroupId, GroupRecord, InstanceId,
+    JoinGroup, JoinGroupReply, LeaveGroup, LeftMember, ListGroups, ListedGroup, MemberId, Outcome, Reply,
+    ReplyId, Request, SyncGroupReply, TimerKey, Timers,
 };
 
 /// Groups of one coordinator, beyond which new ones are refused: bounds what a client that invents names can take.
 pub(super) const GROUPS_MAX: usize = 100_000;
+/// Bytes of members' metadata in one coordinator: subscriptions, and what classic members say to each other. Beyond it members are refused
+/// (GROUP_MAX_SIZE_REACHED). A member's own lies in one record, which `max.message.bytes` bounds far below this.
+const METADATA_BYTES_MAX: usize = 32 << 20;
 /// What a group is that does not exist (Kafka's ClassicGroupState.DEAD).
 const DEAD: &str = "Dead";
 
@@ -35,6 +38,21 @@ impl Group {
         match self {
             Self::Classic(group) => group.state() == ClassicState::Empty,
             Self::Consumer(group) => group.member_count() == 0,
+        }
+    }
+
+    /// What its members' metadata takes, in bytes.
+    pub fn metadata_bytes(&self) -> usize {
+        match self {
+            Self::Classic(group) => group.metadata_bytes(),
+            Self::Consumer(group) => group.metadata_bytes(),
+        }
+    }
+
+    fn metadata_bytes_of(&self, member_id: &str, instance_id: Option<&InstanceId>) -> usize {
+        match self {
+            Self::Classic(group) => group.metadata_bytes_of(member_id, instance_id),
+            Self::Consumer(group) => group.metadata_bytes_of(member_id, instance_id),
         }
     }
 
@@ -72,6 +90,10 @@ pub struct GroupCoordinator {
     pub(super) new_topics_version: u64,
     /// Consumer groups whose regular expressions are being resolved.
     pub(super) regexes_under_way: BTreeSet<GroupId>,
+    /// What the metadata of all groups' members takes, in bytes.
+    metadata_bytes: usize,
+    /// The last group whose member was refused for want of room.
+    refused_for_room: Option<GroupId>,
 }
 
 impl GroupCoordinator {
@@ -88,6 +110,49 @@ impl GroupCoordinator {
     /// Its committed offsets.
     pub fn offsets(&self) -> &Offsets {
         &self.offsets
+    }
+
+    /// What the metadata of all members takes, in bytes.
+    pub fn metadata_bytes(&self) -> usize {
+        self.metadata_bytes
+    }
+
+    /// A group whose member was refused since the last call because all members' metadata together takes too much, and the limit in bytes.
+    pub fn take_refused_for_room(&mut self) -> Option<(GroupId, usize)> {
+        self.refused_for_room.take().map(|group_id| (group_id, METADATA_BYTES_MAX))
+    }
+
+    /// Refuses a member that brings more than there is room for. What it brought before it may bring again.
+    ///
+    /// # Errors
+    /// GROUP_MAX_SIZE_REACHED, which clients show to their users instead of trying again.
+    pub(super) fn check_room(
+        &mut self,
+        group_id: &GroupId,
+        member_id: &str,
+        instance_id: Option<&InstanceId>,
+        brings_bytes: usize,
+    ) -> Result<(), GroupError> {
+        let group = self.groups.get(group_id);
+        let had_bytes = group.map_or(0, |group| group.metadata_bytes_of(member_id, instance_id));
+        if brings_bytes <= had_bytes + METADATA_BYTES_MAX.saturating_sub(self.metadata_bytes) {
+            return Ok(());
+        }
+        self.refused_for_room = Some(group_id.clone());
+        Err(GroupErrorKind::GroupMaxSizeReached.because(format!(
+            "The member brings {brings_bytes} bytes of metadata, and the members of all groups of this coordinator have {} of {METADATA_BYTES_MAX}. Subscribe to fewer topics, or let fewer members join.",
+            self.metadata_bytes
+        )))
+    }
+
+    fn metadata_bytes_in(&self, group_id: &GroupId) -> usize {
+        self.groups.get(group_id).map_or(0, Group::metadata_bytes)
+    }
+
+    /// Takes over what a change of a group made of its members' metadata.
+    pub(super) fn weigh(&mut self, group_id: &GroupId, bytes_before: usize) {
+        self.metadata_bytes =
+            (self.metadata_bytes + self.metadata_bytes_in(group_id)).saturating_sub(bytes_before);
     }
 
     /// When to call [`Self::expire`].
@@ -154,9 +219,12 @@ impl GroupCoordinator {
         change: impl FnOnce(&mut Step<'_, '_>),
     ) -> Option<Outcome> {
         let Some(Group::Classic(group)) = self.groups.get_mut(group_id) else { return None };
+        let before = group.metadata_bytes();
         let mut step = Step::new(group, &mut self.timers, context);
         change(&mut step);
-        Some(step.outcome)
+        let outcome = step.outcome;
+        self.weigh(group_id, before);
+        Some(outcome)
     }
 
     fn join(&mut self, context: &mut Context<'_>, id: ReplyId, request: &JoinGroup) -> Outcome {
@@ -169,6 +237,11 @@ impl GroupCoordinator {
         }
         if !(min_session_timeout_ms..=max_session_timeout_ms).contains(&request.session_timeout_ms) {
             return refused(&request.member_id, GroupErrorKind::InvalidSessionTimeout);
+        }
+        let brings = metadata_bytes(&request.protocols);
+        let instance_id = request.instance_id.as_ref();
+        if let Err(error) = self.check_room(&request.group_id, &request.member_id, instance_id, brings) {
+            return refused(&request.member_id, error.kind);
         }
         // A consumer group without members gives way.
         let gives_way = match self.groups.get(&request.group_id) {
@@ -280,7 +353,9 @@ impl GroupCoordinator {
             (After::Created(_), Ok(())) => None,
             (After::Created(_), Err(error)) => {
                 let refused = self.classic_step(context, &group_id, |step| step.refuse_all(error));
+                let before = self.metadata_bytes_in(&group_id);
                 self.drop_group(&group_id);
+                self.weigh(&group_id, before);
                 refused
             }
             (After::Assigned(assigned), stored) => {
@@ -311,6 +386,20 @@ impl GroupCoordinator {
 
     /// Applies a record that was appended, or found in the log. `now_ms` dates a group that only its offsets tell of.
     pub fn replay(&mut self, record: &GroupRecord, now_ms: i64) {
+        let changed = match record {
+            // Offsets have no members.
+            GroupRecord::OffsetCommit(..) => None,
+            GroupRecord::GroupMetadata(group_id, _) => Some(group_id),
+            GroupRecord::Consumer(record) => Some(&record.group_id),
+        };
+        let before = changed.map_or(0, |group_id| self.metadata_bytes_in(group_id));
+        self.apply(record, now_ms);
+        if let Some(group_id) = changed {
+            self.weigh(group_id, before);
+        }
+    }
+
+    fn apply(&mut self, record: &GroupRecord, now_ms: i64) {
         match record {
             GroupRecord::OffsetCommit(key, Some(value)) => {
                 if !self.groups.contains_key(&key.group_id) {

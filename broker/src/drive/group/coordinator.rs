@@ -27,6 +27,8 @@ use super::{GroupSettings, load};
 /// Requests that are decided before deadlines are looked at again: a heartbeat that waits here must come before
 /// the deadline that it moves, and a flood must not put deadlines off for ever.
 const TURN_MAX: usize = 1_024;
+/// How often at most the log tells of members that are refused for want of room, in milliseconds.
+const REFUSALS_TOLD_EVERY_MS: i64 = 10_000;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Phase {
@@ -166,6 +168,8 @@ struct Unsettled {
 struct Running {
     me: Rc<Coordinator>,
     groups: GroupCoordinator,
+    /// Before this moment nobody is told again that there is no room.
+    quiet_until_ms: i64,
     /// Bounded by the requests that wait: members that join or sync, and what is on its way to the disk.
     owed: HashMap<ReplyId, Owed>,
     unsettled: VecDeque<Unsettled>,
@@ -178,6 +182,7 @@ impl Running {
         Self {
             me,
             groups,
+            quiet_until_ms: i64::MIN,
             owed: HashMap::new(),
             unsettled: VecDeque::new(),
             next_id: 0,
@@ -226,7 +231,9 @@ impl Running {
                 let id = ReplyId(self.next_id);
                 self.next_id += 1;
                 self.owed.insert(id, owed);
-                self.with_context(|groups, context| groups.decide(context, id, request))
+                let outcome = self.with_context(|groups, context| groups.decide(context, id, request));
+                self.tell_of_refusals();
+                outcome
             }
             Work::TopicDeleted(topic) => self.groups.topic_deleted(&topic),
             Work::Metadata(delta) => {
@@ -236,6 +243,22 @@ impl Running {
             }
         };
         self.carry_out(outcome).await;
+    }
+
+    /// Says in the log that members are refused for want of room: a classic member is told a number only.
+    fn tell_of_refusals(&mut self) {
+        let Some((group, limit_bytes)) = self.groups.take_refused_for_room() else { return };
+        let now_ms = self.monotonic_ms();
+        if now_ms >= self.quiet_until_ms {
+            self.quiet_until_ms = now_ms + REFUSALS_TOLD_EVERY_MS;
+            let bytes = self.groups.metadata_bytes();
+            tracing::warn!(
+                group = &*group,
+                bytes,
+                limit_bytes,
+                "a member is refused because the metadata of this coordinator's members takes too much: subscribe to fewer topics, or let fewer members join"
+            );
+        }
     }
 
     /// Appends what a decision says, and tells it when that is durable.

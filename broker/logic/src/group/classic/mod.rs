@@ -77,6 +77,8 @@ pub struct ClassicGroup {
     /// Who has not synced since the last generation began.
     pub(super) pending_sync: BTreeSet<MemberId>,
     pub(super) parked_joins: usize,
+    /// What its members' metadata takes, in bytes.
+    metadata_bytes: usize,
     /// How many members support a protocol.
     pub(super) supported_protocols: BTreeMap<Arc<str>, usize>,
     /// What the members consume, where the protocol is the consumers' and can be read.
@@ -85,7 +87,23 @@ pub struct ClassicGroup {
     pub(super) join_wait: JoinWait,
 }
 
+/// What members say about themselves for others to read, in bytes.
+pub(super) fn metadata_bytes(protocols: &[Protocol]) -> usize {
+    protocols.iter().map(|protocol| protocol.metadata.len()).sum()
+}
+
 impl ClassicGroup {
+    /// What its members' metadata takes, in bytes.
+    pub(super) fn metadata_bytes(&self) -> usize {
+        self.metadata_bytes
+    }
+
+    /// What the metadata of this member takes, or of the static member in whose place it would come, in bytes.
+    pub(super) fn metadata_bytes_of(&self, member_id: &str, instance_id: Option<&InstanceId>) -> usize {
+        let of_instance = || self.members.get(self.static_members.get(instance_id?)?);
+        self.members.get(member_id).or_else(of_instance).map_or(0, |member| metadata_bytes(&member.protocols))
+    }
+
     /// An empty group without a protocol: what a commit from outside any group makes, too.
     pub fn new(group_id: GroupId, now_ms: i64) -> Self {
         Self {
@@ -102,6 +120,7 @@ impl ClassicGroup {
             pending_join: BTreeSet::new(),
             pending_sync: BTreeSet::new(),
             parked_joins: 0,
+            metadata_bytes: 0,
             supported_protocols: BTreeMap::new(),
             subscribed_topics: None,
             new_member_added: false,
@@ -320,6 +339,9 @@ impl ClassicGroup {
     }
 
     fn count_protocols(&mut self, protocols: &[Protocol], added: bool) {
+        let bytes = metadata_bytes(protocols);
+        self.metadata_bytes =
+            if added { self.metadata_bytes + bytes } else { self.metadata_bytes.saturating_sub(bytes) };
         for protocol in protocols {
             let count = self.supported_protocols.entry(protocol.name.clone()).or_insert(0);
             *count = if added { *count + 1 } else { count.saturating_sub(1) };

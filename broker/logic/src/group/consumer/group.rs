@@ -7,9 +7,10 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use super::subscription::Subscriptions;
+use super::subscription::{Subscriptions, names_bytes};
 use super::{Assignment, Member, MemberState};
 use crate::controller::TopicId;
+use crate::group::classic::metadata_bytes;
 use crate::group::records::{ConsumerRecordBody, ResolvedRegex, TargetEpoch};
 use crate::group::{GroupId, InstanceId, MemberId};
 
@@ -39,6 +40,8 @@ pub struct ConsumerGroup {
     /// How many members speak the classic protocol, and how many of them support each protocol.
     pub(super) classic_members: usize,
     pub(super) classic_protocols: BTreeMap<Arc<str>, usize>,
+    /// What those brought along for each other, in bytes.
+    classic_bytes: usize,
     /// Whether Kafka up to 4.0 left a ConsumerGroupPartitionMetadata record, which is to be removed.
     pub(super) has_partition_metadata: bool,
     /// When the topics must be looked at again, and the group epoch that the last look led to.
@@ -87,6 +90,7 @@ impl ConsumerGroup {
             partition_epochs: HashMap::new(),
             classic_members: 0,
             classic_protocols: BTreeMap::new(),
+            classic_bytes: 0,
             has_partition_metadata: false,
             metadata_refresh: None,
         }
@@ -120,6 +124,20 @@ impl ConsumerGroup {
     /// How many members there are.
     pub fn member_count(&self) -> usize {
         self.members.len()
+    }
+
+    /// What its members' metadata takes, in bytes: subscriptions, and what classic members brought along.
+    pub fn metadata_bytes(&self) -> usize {
+        self.subscriptions.bytes() + self.classic_bytes
+    }
+
+    /// What the metadata of this member takes, or of the static member in whose place it would come, in bytes.
+    pub fn metadata_bytes_of(&self, member_id: &str, instance_id: Option<&InstanceId>) -> usize {
+        let of_instance = || self.static_member(instance_id?);
+        self.member(member_id).or_else(of_instance).map_or(0, |member| {
+            let classic = member.classic.as_ref().map_or(0, |classic| metadata_bytes(&classic.protocols));
+            names_bytes(&member.subscribed_topic_names) + member.subscribed_topic_regex.len() + classic
+        })
     }
 
     /// A member's target.
@@ -270,6 +288,7 @@ impl ConsumerGroup {
         }
         if let Some(classic) = &member.classic {
             self.classic_members += 1;
+            self.classic_bytes += metadata_bytes(&classic.protocols);
             for protocol in &classic.protocols {
                 *self.classic_protocols.entry(Arc::clone(&protocol.name)).or_default() += 1;
             }
@@ -289,6 +308,7 @@ impl ConsumerGroup {
         }
         if let Some(classic) = &member.classic {
             self.classic_members -= 1;
+            self.classic_bytes -= metadata_bytes(&classic.protocols);
             for protocol in &classic.protocols {
                 decrement(&mut self.classic_protocols, &protocol.name);
             }

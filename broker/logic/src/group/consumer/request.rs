@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use super::subscription::names_bytes;
 use super::{LEAVE_EPOCH, LEAVE_STATIC_EPOCH, Member, OwnedPartitions};
 use crate::controller::TopicId;
 use crate::group::assignors::Assignor;
@@ -74,6 +75,13 @@ impl ConsumerGroupHeartbeat {
     /// Whether it asks to leave.
     pub fn leaves(&self) -> bool {
         matches!(self.member_epoch, LEAVE_EPOCH | LEAVE_STATIC_EPOCH)
+    }
+
+    /// What the member's metadata would take with it, in bytes; None when it changes nothing of it.
+    pub fn metadata_bytes(&self) -> Option<usize> {
+        let names = self.subscribed_topic_names.as_ref().map(|names| names_bytes(names));
+        let regex = self.subscribed_topic_regex.as_ref().map(|regex| regex.len());
+        (names.is_some() || regex.is_some()).then(|| names.unwrap_or(0) + regex.unwrap_or(0))
     }
 
     /// Whether it says everything about the member, and so is told everything.

@@ -1,7 +1,7 @@
 //! What a group's members subscribed to, counted: by name, by regular expression, and the topics that those matched.
 //!
 //! Tells which topics the group's metadata hash covers and which groups a change of a topic concerns. A decision works on a copy in which the member that
-//! asks has been exchanged. Equal subscriptions are shared among members. Deliberately absent: matching (`regex`), hashing (`hash`).
+//! asks has been exchanged. Equal subscriptions are shared among members, and weigh once. Deliberately absent: matching (`regex`), hashing (`hash`).
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -17,8 +17,15 @@ pub(super) struct Subscriptions {
     topics: BTreeMap<Arc<str>, Count>,
     /// By expression: how many members have it.
     regexes: BTreeMap<Arc<str>, usize>,
-    /// The last subscription by names: most members have the same one.
-    last_names: Arc<[Arc<str>]>,
+    /// By subscription by names: how many members have it.
+    shared: BTreeMap<Arc<[Arc<str>]>, usize>,
+    /// What the different subscriptions take, in bytes.
+    bytes: usize,
+}
+
+/// What a subscription by names takes, in bytes.
+pub(super) fn names_bytes(names: &[Arc<str>]) -> usize {
+    names.iter().map(|name| name.len() + size_of::<Arc<str>>()).sum()
 }
 
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
@@ -37,6 +44,11 @@ impl Subscriptions {
         self.topics.keys()
     }
 
+    /// What they take, in bytes.
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
     /// How many members have this expression.
     pub fn members_with(&self, regex: &str) -> usize {
         self.regexes.get(regex).copied().unwrap_or(0)
@@ -49,15 +61,17 @@ impl Subscriptions {
 
     /// Counts a member in; it may come to share another's subscription.
     pub fn add_member(&mut self, member: &mut Member) {
-        if member.subscribed_topic_names == self.last_names {
-            member.subscribed_topic_names = Arc::clone(&self.last_names);
+        if let Some((names, _)) = self.shared.get_key_value(&member.subscribed_topic_names) {
+            member.subscribed_topic_names = Arc::clone(names);
         } else {
-            self.last_names = Arc::clone(&member.subscribed_topic_names);
+            self.bytes += names_bytes(&member.subscribed_topic_names);
         }
+        *self.shared.entry(Arc::clone(&member.subscribed_topic_names)).or_default() += 1;
         for name in member.subscribed_topic_names.iter() {
             self.topics.entry(Arc::clone(name)).or_default().by_name += 1;
         }
         if let Some(regex) = member.regex() {
+            self.bytes += regex.len();
             *self.regexes.entry(Arc::clone(regex)).or_default() += 1;
         }
     }
@@ -66,7 +80,15 @@ impl Subscriptions {
         for name in member.subscribed_topic_names.iter() {
             self.change(name, |count| count.by_name -= 1);
         }
+        if let Some(count) = self.shared.get_mut(&member.subscribed_topic_names) {
+            *count -= 1;
+            if *count == 0 {
+                self.shared.remove(&member.subscribed_topic_names);
+                self.bytes -= names_bytes(&member.subscribed_topic_names);
+            }
+        }
         if let Some(regex) = member.regex() {
+            self.bytes -= regex.len();
             decrement(&mut self.regexes, regex);
         }
     }
