@@ -5,7 +5,10 @@
 
 mod cold;
 mod disk;
+mod exchange;
 mod fetch;
+mod groups;
+mod idle_fetch;
 mod load;
 mod process;
 mod produce;
@@ -32,6 +35,10 @@ enum Command {
     Produce(produce::ProduceArgs),
     /// Reads the end of a topic again and again, or all of it once.
     Fetch(fetch::FetchArgs),
+    /// Group coordinators: rebalances, commits, idle members.
+    Groups(groups::GroupsArgs),
+    /// Consumers that wait for records which do not come.
+    IdleFetch(idle_fetch::IdleFetchArgs),
     /// Measures a directory's disk in the way the journal and the segments use it.
     Disk(disk::DiskArgs),
     /// Makes report.md out of the JSON files of a comparison.
@@ -50,6 +57,10 @@ fn main() -> ExitCode {
     let (command, result) = match Cli::parse().command {
         Command::Produce(args) => ("produce", produce::run(&args).and_then(|result| print_json(&result))),
         Command::Fetch(args) => ("fetch", fetch::run(&args).and_then(|result| print_json(&result))),
+        Command::Groups(args) => ("groups", groups::run(&args).and_then(|result| print_json(&result))),
+        Command::IdleFetch(args) => {
+            ("idle-fetch", idle_fetch::run(&args).and_then(|result| print_json(&result)))
+        }
         Command::Disk(args) => ("disk", disk::run(&args).and_then(|result| print_json(&result))),
         Command::Report(args) => ("report", report::run(&args)),
     };

@@ -15,7 +15,7 @@ use kafka_protocol::error::{ParseResponseErrorCode, ResponseError};
 use kafka_protocol::messages::{RequestHeader, ResponseHeader};
 use kafka_protocol::protocol::{Decodable, Encodable, HeaderVersion, Request, StrBytes};
 
-pub(crate) use requests::{End, FETCH_VERSION, ProducerIdentity, fetch_request};
+pub(crate) use requests::{End, FETCH_VERSION, ProducerIdentity, check, fetch_request};
 
 /// What the generator calls itself in every request header.
 pub(crate) const CLIENT_ID: &str = "corelog-bench";

@@ -74,6 +74,7 @@ fn report(dir: &Path, baseline: &str) -> Result<String> {
     );
     throughput(&mut text, &entries, baseline)?;
     cost(&mut text, &entries)?;
+    members(&mut text, &entries)?;
     remarks(&mut text, &entries)?;
     loads(&mut text, &entries)?;
     disk(&mut text, dir)?;
@@ -156,6 +157,27 @@ fn cost(text: &mut String, entries: &[Entry<'_>]) -> Result<()> {
     Ok(())
 }
 
+/// What idle members of groups take, where they were measured.
+fn members(text: &mut String, entries: &[Entry<'_>]) -> Result<()> {
+    let rounds =
+        |entry: &Entry<'_>| Spread::of(entry.rounds.iter().filter_map(|round| round.bytes_per_member));
+    if entries.iter().all(|entry| rounds(entry).is_none()) {
+        return Ok(());
+    }
+    writeln!(
+        text,
+        "\n## Memory of idle members\n\nHow much the broker's resident memory grew while they joined and sent heartbeats, divided by \
+         their number. Of a Java process this tells how far its heap has been touched, and not what it needs.\n"
+    )?;
+    writeln!(text, "| row | broker | bytes per member |\n|---|---|---|")?;
+    for entry in entries {
+        if let Some(spread) = rounds(entry) {
+            writeln!(text, "| {} | {} | {} |", entry.row, entry.broker, spread.text(0))?;
+        }
+    }
+    Ok(())
+}
+
 /// All that makes a figure less than it seems.
 fn remarks(text: &mut String, entries: &[Entry<'_>]) -> Result<()> {
     let mut lines = Vec::new();
@@ -181,7 +203,9 @@ fn loads(text: &mut String, entries: &[Entry<'_>]) -> Result<()> {
             && !told.contains(&entry.row)
         {
             told.push(entry.row);
-            writeln!(text, "- {}: `{settings}`", entry.row)?;
+            let unit = entry.rounds.iter().find_map(|round| round.unit.as_ref());
+            let unit = unit.map_or(String::new(), |unit| format!(" (what counts as records are {unit})"));
+            writeln!(text, "- {}{unit}: `{settings}`", entry.row)?;
         }
     }
     Ok(())

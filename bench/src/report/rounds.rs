@@ -22,6 +22,10 @@ pub(super) struct Round {
     /// Why it did not run, if it did not.
     pub(super) outcome: Result<Outcome, String>,
     pub(super) settings: Option<Value>,
+    /// What a record is, where it is no record of a topic.
+    pub(super) unit: Option<String>,
+    /// Of idle members of groups: bytes of the broker's resident memory.
+    pub(super) bytes_per_member: Option<f64>,
     rate_reached: Option<bool>,
 }
 
@@ -42,7 +46,12 @@ impl Round {
             number,
             outcome,
             settings: value.get("settings").cloned(),
-            rate_reached: value.pointer("/rate/reached").and_then(Value::as_bool),
+            unit: value.get("unit").and_then(Value::as_str).map(str::to_string),
+            bytes_per_member: value.pointer("/idle/bytes_per_member").and_then(Value::as_f64),
+            rate_reached: value
+                .pointer("/rate/reached")
+                .or_else(|| value.pointer("/settings/rate_reached"))
+                .and_then(Value::as_bool),
         }
     }
 
