@@ -110,8 +110,13 @@ fn key_of(keys: &[String], value: &Tree) -> String {
         let parts: Vec<String> = key.split('+').filter_map(part).collect();
         Some(parts.join(" ")).filter(|key| !key.is_empty())
     });
-    // Elements that are no structures name themselves.
-    named.unwrap_or_else(|| value.plain())
+    let has_names = keys.iter().flat_map(|key| key.split('+')).any(|key| value.field(key).is_some());
+    match named {
+        Some(name) => name,
+        None if has_names => String::new(),
+        // Elements that are no structures name themselves.
+        None => value.plain(),
+    }
 }
 
 #[cfg(test)]

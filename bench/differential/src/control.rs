@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 use bytes::{Bytes, BytesMut};
+use kafka_protocol::messages::create_topics_request::CreatableTopic;
 use kafka_protocol::messages::list_offsets_request::{ListOffsetsPartition, ListOffsetsTopic};
 use kafka_protocol::messages::metadata_request::MetadataRequestTopic;
 use kafka_protocol::messages::*;
@@ -21,6 +22,11 @@ const TOPIC_PATIENCE: Duration = Duration::from_secs(30);
 const LOOK_INTERVAL: Duration = Duration::from_millis(3);
 /// Topics in one request to delete them.
 const DELETED_AT_ONCE_MAX: usize = 500;
+/// Coordinator loading, not available, elsewhere.
+const LOADING: &[i16] = &[14, 15, 16];
+/// A topic that comes and goes.
+const MARKER: &str = "differential-marker";
+const OFFSETS_TOPIC: &str = "__consumer_offsets";
 const NO_ERROR: i16 = 0;
 const UNKNOWN_TOPIC_OR_PARTITION: i16 = 3;
 const INVALID_TOPIC: i16 = 17;
@@ -130,6 +136,66 @@ impl Control {
         let response: ListOffsetsResponse = self.ask(2, 6, &request)?;
         let mut partitions = response.topics.iter().flat_map(|topic| &topic.partitions);
         Ok(partitions.all(|partition| partition.error_code == NO_ERROR))
+    }
+
+    /// Waits until the broker coordinates a group: the first question makes it create its topic of offsets.
+    ///
+    /// # Errors
+    /// A coordinator that does not come.
+    pub fn wait_for_coordinator(&mut self, group: &str) -> Result<()> {
+        let deadline = Instant::now() + TOPIC_PATIENCE;
+        loop {
+            let request = FindCoordinatorRequest::default().with_key(StrBytes::from_string(group.to_owned()));
+            let found: FindCoordinatorResponse = self.ask(10, 3, &request)?;
+            let heartbeat = HeartbeatRequest::default()
+                .with_group_id(GroupId(StrBytes::from_string(group.to_owned())))
+                .with_member_id(StrBytes::from_static_str("nobody"));
+            let answered: HeartbeatResponse = self.ask(12, 4, &heartbeat)?;
+            if found.error_code == NO_ERROR && !LOADING.contains(&answered.error_code) {
+                return Ok(());
+            }
+            ensure!(Instant::now() < deadline, "{group} has no coordinator: {found:?}, {answered:?}");
+            std::thread::sleep(LOOK_INTERVAL);
+        }
+    }
+
+    /// Waits until the broker has heard of all that was decided so far: decisions reach it in their order, so what it does with a
+    /// topic that comes and goes it has done with everything before.
+    ///
+    /// # Errors
+    /// A topic that does not come or does not go.
+    pub fn settle(&mut self) -> Result<()> {
+        let marker = TopicName(StrBytes::from_static_str(MARKER));
+        let topic = CreatableTopic::default()
+            .with_name(marker.clone())
+            .with_num_partitions(1)
+            .with_replication_factor(1);
+        let request = CreateTopicsRequest::default().with_topics(vec![topic]).with_timeout_ms(15_000);
+        let _told_by_the_wait: CreateTopicsResponse = self.ask(19, 5, &request)?;
+        self.wait_for(&[MARKER.to_owned()])?;
+        let request = DeleteTopicsRequest::default().with_topic_names(vec![marker]).with_timeout_ms(15_000);
+        let _told_by_the_wait: DeleteTopicsResponse = self.ask(20, 5, &request)?;
+        self.wait_until_gone(&[MARKER.to_owned()])
+    }
+
+    /// Waits until the broker has producer ids to give, and coordinates groups; returns the id of its topic of offsets.
+    ///
+    /// # Errors
+    /// A broker that does not get there.
+    pub fn wait_until_ready(&mut self) -> Result<[u8; 16]> {
+        self.wait_for_coordinator("differential")?;
+        let deadline = Instant::now() + TOPIC_PATIENCE;
+        loop {
+            let response: InitProducerIdResponse =
+                self.ask(22, 4, &InitProducerIdRequest::default().with_transactional_id(None))?;
+            if response.error_code == NO_ERROR {
+                break;
+            }
+            ensure!(Instant::now() < deadline, "no producer ids come: {response:?}");
+            std::thread::sleep(LOOK_INTERVAL);
+        }
+        let found = self.wait_for(&[OFFSETS_TOPIC.to_owned()])?;
+        found.first().map(|(_, id)| *id).with_context(|| format!("{OFFSETS_TOPIC} has no id"))
     }
 
     /// Deletes every topic of clients that is there, so that a run begins with the same topics on both brokers.

@@ -24,14 +24,18 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Instant;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use clap::Parser;
+use corelog::api::name_of;
 
 use allowed::Allowed;
 use generate::{FAMILIES, Family, World};
 use random::Random;
 use report::Report;
 use run::Pair;
+
+/// Scripts of one API in one version that are tried until it has been answered.
+const COVERING_SEEDS_MAX: u64 = 8;
 
 /// Sends the same frames to both brokers and compares the replies.
 #[derive(Debug, Parser)]
@@ -54,9 +58,13 @@ struct Arguments {
     /// Only families about these APIs, by key.
     #[arg(long)]
     api: Vec<i16>,
-    /// Random requests go to every API that both brokers serve, also to those whose differences nobody has gone through yet.
+    /// KEY:VERSION, with --family and --seed: requests of this API have this version, as in the scripts that see to it that
+    /// every version has been asked.
+    #[arg(long, value_parser = pin)]
+    pin: Option<(i16, i16)>,
+    /// Tells every request and both replies.
     #[arg(long)]
-    every_api: bool,
+    show: bool,
     /// Where the report goes.
     #[arg(long)]
     report: PathBuf,
@@ -76,19 +84,29 @@ fn main() -> ExitCode {
     }
 }
 
-/// Whether nothing differed that may not.
+fn pin(text: &str) -> Result<(i16, i16)> {
+    let (key, version) = text.split_once(':').context("KEY:VERSION is expected")?;
+    Ok((key.parse()?, version.parse()?))
+}
+
+/// Whether nothing differed that may not, and everything that is advertised was asked.
 #[allow(clippy::print_stdout, reason = "the differences are what it is for")]
 fn run(arguments: &Arguments) -> Result<bool> {
     let begun = Instant::now();
     let allowed = Allowed::committed()?;
     let mut pair = Pair::connect(arguments.kafka, arguments.corelog, allowed.clone())?;
     let world = world(&mut pair, arguments)?;
+    pair.prepare()?;
+    if arguments.show {
+        pair.show();
+    }
     let mut report = Report::new(allowed);
     pair.run(&generate::fixtures(&world)?, true, &mut report).context("the fixtures")?;
     for (family, seed) in chosen(arguments, &world)? {
-        let script = family.script(&world, seed)?;
+        let script = family.script(&world, seed, arguments.pin)?;
         pair.run(&script, false, &mut report).with_context(|| format!("{} seed {seed}", family.name))?;
     }
+    let uncovered = if arguments.is_whole() { cover(&world, &mut pair, &mut report)? } else { Vec::new() };
     let (requests, differing) = (report.requests(), report.differing());
     let differences = report.differences()?;
     let stale = report.stale();
@@ -104,8 +122,34 @@ fn run(arguments: &Arguments) -> Result<bool> {
     for path in &stale {
         println!("allowed and not seen in this run: {path}");
     }
-    println!("{} passed, {differing} failed", requests - differing);
-    Ok(differing == 0)
+    for (key, version) in &uncovered {
+        println!("{} version {version} is advertised, and no generator asks it", name_of(*key));
+    }
+    println!("{} passed, {} failed", requests - differing, differing + uncovered.len());
+    Ok(differing == 0 && uncovered.is_empty())
+}
+
+impl Arguments {
+    /// Whether the run is about everything that is advertised.
+    fn is_whole(&self) -> bool {
+        self.family.is_empty() && self.api.is_empty()
+    }
+}
+
+/// Asks every version of every API that chance has left out, and tells what nobody asks.
+fn cover(world: &World, pair: &mut Pair, report: &mut Report) -> Result<Vec<(i16, i16)>> {
+    for (key, version) in world.all() {
+        let Some(family) = FAMILIES.iter().find(|family| family.apis.contains(&key)) else { continue };
+        for seed in 1..=COVERING_SEEDS_MAX {
+            if report.was_answered(key, version) {
+                break;
+            }
+            let script = family.script(world, seed, Some((key, version)))?;
+            let what = || format!("{} seed {seed}, key {key} version {version}", family.name);
+            pair.run(&script, false, report).with_context(what)?;
+        }
+    }
+    Ok(world.all().filter(|(key, version)| !report.was_answered(*key, *version)).collect())
 }
 
 fn world(pair: &mut Pair, arguments: &Arguments) -> Result<World> {
@@ -115,16 +159,18 @@ fn world(pair: &mut Pair, arguments: &Arguments) -> Result<World> {
     let (kafka, corelog) = (kafka.versions()?, corelog.versions()?);
     let mut versions = std::collections::BTreeMap::new();
     for (key, (min, max)) in corelog {
-        let Some((kafka_min, kafka_max)) = kafka.get(&key) else { continue };
+        ensure!(decode::is_known(key), "key {key} is advertised, and its replies cannot be read here");
+        let Some((kafka_min, kafka_max)) = kafka.get(&key) else {
+            bail!("key {key} is advertised, and Kafka does not have it");
+        };
         // Produce is told from 0 on and served from 3 on.
         let min = if key == 0 { 3 } else { min };
         let (min, max) = (min.max(*kafka_min), max.min(*kafka_max));
-        if min <= max && decode::is_known(key) {
-            versions.insert(key, (min, max));
-        }
+        ensure!(min <= max, "key {key} has no version in common with Kafka's");
+        versions.insert(key, (min, max));
     }
     ensure!(!versions.is_empty(), "the brokers have no API in common");
-    Ok(World { tag: arguments.tag.clone(), versions, every_api: arguments.every_api })
+    Ok(World { tag: arguments.tag.clone(), versions })
 }
 
 /// The scripts of this run.
@@ -134,8 +180,12 @@ fn chosen(arguments: &Arguments, world: &World) -> Result<Vec<(&'static Family, 
         .filter(|family| {
             arguments.family.is_empty() || arguments.family.iter().any(|name| name == family.name)
         })
-        .filter(|family| world.has(family) || !arguments.family.is_empty())
-        .filter(|family| arguments.api.is_empty() || arguments.api.contains(&family.api))
+        .filter(|family| {
+            family.apis.is_empty() || family.apis.iter().any(|key| world.versions.contains_key(key))
+        })
+        .filter(|family| {
+            arguments.api.is_empty() || arguments.api.iter().any(|key| family.apis.contains(key))
+        })
         .collect();
     ensure!(
         !families.is_empty(),

@@ -57,6 +57,22 @@ pub fn nominal_topic_id(topic: &str) -> [u8; 16] {
 /// The fetch session that stands for the one a broker gave.
 pub const NOMINAL_SESSION_ID: i32 = 0x5e55_10d5;
 
+/// The member id that stands for the one a broker made of a client's or an instance's name: the first, the second, …
+pub fn nominal_member(prefix: &str, number: usize) -> String {
+    format!("{prefix}-{NOMINAL_UUID_START}{number:012}")
+}
+
+/// The same for a consumer whose name is nothing but a uuid in base64.
+pub fn nominal_consumer(number: usize) -> String {
+    format!("{NOMINAL_CONSUMER_START}{number:08}")
+}
+
+/// What a nominal consumer's name begins with.
+pub const NOMINAL_CONSUMER_START: &str = "NominalMember-";
+
+/// What a nominal member's uuid begins with.
+pub const NOMINAL_UUID_START: &str = "00000000-0000-4000-8000-";
+
 #[cfg(test)]
 mod tests {
     use super::*;

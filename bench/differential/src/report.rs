@@ -13,7 +13,7 @@ use crate::compare::Difference;
 use crate::run::{Audience, Ending, Finding};
 
 /// Kinds of differences that are shown in full; the others are one line each.
-const SHOWN_MAX: usize = 40;
+const SHOWN_MAX: usize = 120;
 /// How much of a reply is shown, in characters.
 const REPLY_CHARS_MAX: usize = 3_000;
 
@@ -62,6 +62,11 @@ impl Report {
         self.counts.values().map(|count| count.differing).sum()
     }
 
+    /// Whether Kafka has answered this version of an API.
+    pub fn was_answered(&self, key: i16, version: i16) -> bool {
+        self.counts.get(&(key, version)).is_some_and(|count| count.answered > 0)
+    }
+
     /// Entries of the list that nothing needed, of APIs that were asked.
     pub fn stale(&self) -> Vec<&str> {
         let asked = |key| self.counts.keys().any(|(asked, _)| *asked == key);
@@ -81,9 +86,11 @@ impl Report {
             writeln!(text, "{} x {} (versions {min} to {max}): {path}", kind.count, name_of(*key))?;
             writeln!(text, "    kafka   {}", start(kafka, 300))?;
             writeln!(text, "    corelog {}", start(corelog, 300))?;
+            let pin =
+                first.pinned.map(|(key, version)| format!(" --pin {key}:{version}")).unwrap_or_default();
             writeln!(
                 text,
-                "    first in --family {} --seed {}, step {}, version {}",
+                "    first in --family {} --seed {}{pin}, step {}, version {}",
                 first.family, first.seed, first.step, first.version
             )?;
             if place < SHOWN_MAX {
@@ -177,7 +184,7 @@ impl Audience for Report {
         for difference in remaining {
             let at = format!("{} {} step {} {key}v{version}", finding.family, finding.seed, finding.step);
             let Difference { path, kafka, corelog } = difference;
-            let label = start(&finding.label, 160);
+            let label = start(&finding.label, 1_000);
             self.lines += &format!("{at}\t{path}\t{}\t{}\t{label}\n", start(kafka, 80), start(corelog, 80));
             let path = general(&difference.path);
             let kind = (key, path, start(&difference.kafka, 80), start(&difference.corelog, 80));

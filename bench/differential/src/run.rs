@@ -3,6 +3,7 @@
 //! Called by `main` and the self-test. Both are sent a frame before either is listened to. Deliberately absent: judging
 //! (`allowed`) and counting (`report`).
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
 use anyhow::{Context, Result};
@@ -14,13 +15,22 @@ use crate::allowed::Allowed;
 use crate::compare::{Difference, differences};
 use crate::control::Control;
 use crate::decode;
-use crate::names::{NOMINAL_SESSION_ID, Names, nominal_topic_id};
+use crate::names::{
+    NOMINAL_CONSUMER_START, NOMINAL_SESSION_ID, NOMINAL_UUID_START, Names, nominal_consumer, nominal_member,
+    nominal_topic_id,
+};
 use crate::peer::{Outcome, Peer};
 use crate::script::{Request, Script, Step};
 use crate::tree::Tree;
 
 const FETCH: i16 = 1;
+const JOIN_GROUP: i16 = 11;
 const CREATE_TOPICS: i16 = 19;
+const CONSUMER_GROUP_HEARTBEAT: i16 = 68;
+/// Characters of a uuid as members' names end with.
+const UUID_CHARS: usize = 36;
+/// Characters of a uuid in base64.
+const BASE64_UUID_CHARS: usize = 22;
 
 /// What a request brought that is not equal.
 #[derive(Debug, Clone)]
@@ -29,6 +39,8 @@ pub struct Finding {
     pub family: &'static str,
     /// Its seed.
     pub seed: u64,
+    /// The API that it had in one version alone.
+    pub pinned: Option<(i16, i16)>,
     /// Which of its steps, from 1.
     pub step: usize,
     /// API key.
@@ -70,6 +82,8 @@ pub struct Pair {
     kafka: Side,
     corelog: Side,
     allowed: Allowed,
+    /// Whether every request and both replies are told as they come.
+    shows: bool,
 }
 
 #[derive(Debug)]
@@ -77,6 +91,8 @@ struct Side {
     peer: Peer,
     control: Control,
     lasting: Names,
+    /// Members that have been named in this script, by what their names begin with.
+    members: BTreeMap<String, usize>,
 }
 
 /// What came back, ready to be compared.
@@ -95,12 +111,30 @@ impl Pair {
             kafka: Side::connect("kafka", kafka)?,
             corelog: Side::connect("corelog", corelog)?,
             allowed,
+            shows: false,
         })
+    }
+
+    /// Tells every request and both replies from now on.
+    pub fn show(&mut self) {
+        self.shows = true;
     }
 
     /// The connections to ask what either serves.
     pub fn controls(&mut self) -> (&mut Control, &mut Control) {
         (&mut self.kafka.control, &mut self.corelog.control)
+    }
+
+    /// Waits until both serve everything that scripts ask for, and learns what lasts.
+    ///
+    /// # Errors
+    /// A broker that does not get there.
+    pub fn prepare(&mut self) -> Result<()> {
+        for side in [&mut self.kafka, &mut self.corelog] {
+            let offsets_topic = side.control.wait_until_ready()?;
+            side.lasting.learn(&nominal_topic_id("__consumer_offsets"), &offsets_topic);
+        }
+        Ok(())
     }
 
     /// Runs a script on connections of its own. Names that it learns are forgotten, unless they are to `last`.
@@ -114,12 +148,15 @@ impl Pair {
             let finding = match step {
                 Step::Send(request) => self.send(request, audience)?,
                 Step::Exist(topics) => self.both(|side| side.wait_for(topics))?,
+                Step::Coordinated(group) => self.both(|side| side.control.wait_for_coordinator(group))?,
+                Step::Settled => self.both(|side| side.control.settle())?,
                 Step::Gone(topics) => self.both(|side| side.control.wait_until_gone(topics))?,
             };
             if let Some(finding) = finding {
                 audience.found(Finding {
                     family: script.family,
                     seed: script.seed,
+                    pinned: script.pinned,
                     step: place + 1,
                     ..finding
                 });
@@ -142,6 +179,9 @@ impl Pair {
             // The next frame finds both in the same state.
             self.kafka.peer.disconnect();
             self.corelog.peer.disconnect();
+        }
+        if self.shows {
+            show(request, &kafka.tree, &corelog.tree);
         }
         let differences = differences(request.key, &kafka.tree, &corelog.tree, &self.allowed);
         if differences.is_empty() {
@@ -167,10 +207,19 @@ impl Pair {
     }
 }
 
+#[allow(clippy::print_stdout, reason = "what --show is for")]
+fn show(request: &Request, kafka: &Tree, corelog: &Tree) {
+    println!(
+        "{} v{}: {}\n    kafka   {kafka}\n    corelog {corelog}",
+        request.key, request.version, request.label
+    );
+}
+
 fn finding(request: &Request, differences: Vec<Difference>, kafka: &Tree, corelog: &Tree) -> Finding {
     Finding {
         family: "",
         seed: 0,
+        pinned: None,
         step: 0,
         key: request.key,
         version: request.version,
@@ -184,12 +233,18 @@ fn finding(request: &Request, differences: Vec<Difference>, kafka: &Tree, corelo
 impl Side {
     fn connect(name: &'static str, address: SocketAddr) -> Result<Self> {
         let control = Control::connect(address)?;
-        Ok(Self { peer: Peer::new(name, address), control, lasting: Names::default() })
+        Ok(Self {
+            peer: Peer::new(name, address),
+            control,
+            lasting: Names::default(),
+            members: BTreeMap::new(),
+        })
     }
 
     fn begin(&mut self) {
         self.peer.disconnect();
         self.peer.names = self.lasting.clone();
+        self.members.clear();
     }
 
     fn wait_for(&mut self, topics: &[String]) -> Result<()> {
@@ -227,6 +282,8 @@ impl Side {
             Ok(mut tree) => {
                 match key {
                     FETCH => self.learn_session(&mut tree),
+                    JOIN_GROUP => self.learn_member(&mut tree),
+                    CONSUMER_GROUP_HEARTBEAT => self.learn_consumer(&mut tree),
                     CREATE_TOPICS => self.learn_topics(&mut tree),
                     _ => {}
                 }
@@ -254,6 +311,36 @@ impl Side {
                 *id = NOMINAL_SESSION_ID.to_string();
             }
         }
+    }
+
+    /// So is a member's, which comes back as often as it is told.
+    fn learn_member(&mut self, tree: &mut Tree) {
+        let real = tree.field("member_id").map(Tree::plain).unwrap_or_default();
+        let Some((prefix, uuid)) = real.split_at_checked(real.len().saturating_sub(UUID_CHARS)) else {
+            return;
+        };
+        let Some(prefix) = prefix.strip_suffix('-') else { return };
+        if uuid.parse::<Uuid>().is_err() || uuid.starts_with(NOMINAL_UUID_START) {
+            return;
+        }
+        let number = self.members.entry(prefix.to_owned()).or_default();
+        *number += 1;
+        let nominal = nominal_member(prefix, *number);
+        self.peer.names.learn(nominal.as_bytes(), real.as_bytes());
+        tree.replace_text(&real, &nominal);
+    }
+
+    /// So is that of a consumer that leaves the choice to the broker.
+    fn learn_consumer(&mut self, tree: &mut Tree) {
+        let real = tree.field("member_id").map(Tree::plain).unwrap_or_default();
+        if real.len() != BASE64_UUID_CHARS || real.starts_with(NOMINAL_CONSUMER_START) {
+            return;
+        }
+        let number = self.members.entry(String::new()).or_default();
+        *number += 1;
+        let nominal = nominal_consumer(*number);
+        self.peer.names.learn(nominal.as_bytes(), real.as_bytes());
+        tree.replace_text(&real, &nominal);
     }
 
     /// So is a topic's id.
@@ -288,8 +375,13 @@ impl Side {
                         ("port", Tree::Atom(port)) if *port == self.peer.address.port().to_string() => {
                             *port = "its own".to_owned();
                         }
+                        ("log_dir", Tree::Text(path)) if path.ends_with("/data") => {
+                            *path = "its own".to_owned()
+                        }
                         // A uuid in base64.
-                        ("cluster_id", Tree::Text(id)) if id.len() == 22 => *id = "its own".to_owned(),
+                        ("cluster_id", Tree::Text(id)) if id.len() == BASE64_UUID_CHARS => {
+                            *id = "its own".to_owned()
+                        }
                         (_, value) => self.make_nominal(value),
                     }
                 }

@@ -9,6 +9,8 @@ pub struct Script {
     pub family: &'static str,
     /// And from what.
     pub seed: u64,
+    /// With one API in this version alone.
+    pub pinned: Option<(i16, i16)>,
     /// In order.
     pub steps: Vec<Step>,
 }
@@ -21,6 +23,10 @@ pub enum Step {
     /// Wait until each broker serves these topics on every partition, and learn their ids. Kafka answers CreateTopics
     /// before its broker has heard of the topic.
     Exist(Vec<String>),
+    /// Wait until each broker coordinates this group. Kafka creates the topic of offsets when it is first asked.
+    Coordinated(String),
+    /// Wait until each broker has heard of everything that its controller has decided.
+    Settled,
     /// Wait until no broker knows these topics any more.
     Gone(Vec<String>),
 }

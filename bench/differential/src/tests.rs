@@ -83,8 +83,12 @@ fn allow(fields: Vec<Field>) -> Allowed {
 fn report(kafka: Habit, corelog: Habit, request: Request, allowed: &Allowed) -> Report {
     let mut pair = Pair::connect(broker(kafka), broker(corelog), allowed.clone()).expect("two brokers");
     let mut report = Report::new(allowed.clone());
-    let script =
-        Script { family: "planted", seed: 5, steps: vec![Step::Send(request.clone()), Step::Send(request)] };
+    let script = Script {
+        family: "planted",
+        seed: 5,
+        pinned: None,
+        steps: vec![Step::Send(request.clone()), Step::Send(request)],
+    };
     pair.run(&script, false, &mut report).expect("a run");
     report
 }
@@ -144,4 +148,12 @@ fn a_difference_is_allowed_for_its_values_alone_and_an_unused_allowance_is_stale
     assert_eq!((allowed.differing(), allowed.stale().len()), (0, 0));
     let other = report(Habit::Answer(3), Habit::Answer(6), request(), &list);
     assert_eq!((other.differing(), other.stale().len()), (2, 1));
+}
+
+#[test]
+fn every_api_that_can_be_served_has_a_generator() {
+    for shape in corelog::api::shape::SHAPES {
+        let found = crate::generate::FAMILIES.iter().any(|family| family.apis.contains(&shape.key));
+        assert!(found, "{} (key {}) has no generator", shape.name, shape.key);
+    }
 }

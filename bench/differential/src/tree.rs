@@ -47,6 +47,16 @@ impl Tree {
         }
     }
 
+    /// Puts one text in the place of another, wherever it is a whole value.
+    pub fn replace_text(&mut self, from: &str, to: &str) {
+        match self {
+            Tree::Text(text) if text == from => *text = to.to_owned(),
+            Tree::List(values) => values.iter_mut().for_each(|value| value.replace_text(from, to)),
+            Tree::Fields(fields) => fields.iter_mut().for_each(|(_, value)| value.replace_text(from, to)),
+            _ => {}
+        }
+    }
+
     /// The value as the text that paths and patterns see.
     pub fn plain(&self) -> String {
         match self {

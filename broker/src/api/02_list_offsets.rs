@@ -128,7 +128,7 @@ fn target(timestamp: i64, version: i16) -> Result<Option<OffsetTarget>, Refusal>
         -2 => (Some(OffsetTarget::Earliest), 1),
         -3 => (Some(OffsetTarget::MaxTimestamp), 7),
         -4 => (Some(OffsetTarget::Earliest), 8),
-        -5 => (None, 9),
+        -5 => (Some(OffsetTarget::LatestTiered), 9),
         _ => (None, i16::MAX),
     };
     if version < since { Err(ErrorCode::UnsupportedVersion.into()) } else { Ok(target) }

@@ -70,11 +70,13 @@ fn divide(broker: &Broker, body: &OffsetCommitRequest) -> (Vec<TopicCommit>, Vec
             // The requests of these versions do not name ids, and neither do Kafka's records of them.
             known.push(TopicCommit { topic: name.clone(), topic_id: [0; 16], partitions: commits });
         }
-        if !gone.is_empty() {
+        // A topic that is not there is told of, even when nothing was committed for it.
+        if !gone.is_empty() || topic.is_none() {
             unknown.push(TopicCommitted { topic: name, partitions: gone });
         }
     }
-    (known, unknown)
+    // A topic that is named twice is told of once.
+    (known, merged(Vec::new(), unknown))
 }
 
 fn indexes(topic: &TopicCommit) -> Vec<i32> {

@@ -16,6 +16,9 @@ use super::group::{self, ask, optional_text};
 use super::service::Dispatched;
 use super::wire::Read;
 
+/// First version that names the protocol; from here on it must.
+const PROTOCOL_SINCE: i16 = 5;
+
 pub(super) fn handle(broker: &Rc<Broker>, mut request: Request) -> Read<Dispatched> {
     let body: SyncGroupRequest = request.decode()?;
     let broker = Rc::clone(broker);
@@ -23,7 +26,10 @@ pub(super) fn handle(broker: &Rc<Broker>, mut request: Request) -> Read<Dispatch
         let sync = sync(&body);
         drop(body);
         let group_id = sync.group_id.clone();
-        let reply = if group_id.is_empty() {
+        let unnamed = sync.protocol_type.is_none() || sync.protocol_name.is_none();
+        let reply = if request.version >= PROTOCOL_SINCE && unnamed {
+            SyncGroupReply::refused(GroupErrorKind::InconsistentGroupProtocol)
+        } else if group_id.is_empty() {
             SyncGroupReply::refused(GroupErrorKind::InvalidGroupId)
         } else {
             match ask(&broker, &group_id, GroupRequest::SyncGroup(sync)).await {
@@ -35,7 +41,7 @@ pub(super) fn handle(broker: &Rc<Broker>, mut request: Request) -> Read<Dispatch
         let response = SyncGroupResponse::default()
             .with_error_code(group::number(reply.error))
             .with_assignment(group::bytes(reply.assignment));
-        request.reply(&if request.version >= 5 {
+        request.reply(&if request.version >= PROTOCOL_SINCE {
             response
                 .with_protocol_type(optional_text(reply.protocol_type.as_ref()))
                 .with_protocol_name(optional_text(reply.protocol_name.as_ref()))

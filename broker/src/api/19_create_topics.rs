@@ -110,9 +110,11 @@ fn result(
         let entries = config_entries::of_topic(own, &config_entries::broker_values(broker, &image));
         let told = |entry: config_entries::ConfigEntry| {
             let source = entry.source().code();
+            // What was asked for comes back to the letter.
+            let value = own(&entry.name).map(str::to_owned).or(entry.value);
             CreatableTopicConfigs::default()
                 .with_name(StrBytes::from_string(entry.name))
-                .with_value(entry.value.map(StrBytes::from_string))
+                .with_value(value.map(StrBytes::from_string))
                 .with_config_source(source)
         };
         result.configs = Some(entries.into_iter().map(told).collect());

@@ -5,12 +5,13 @@
 //! INVALID_TOPIC_EXCEPTION for internal topics; every error comes with a low watermark of -1. The answer comes when the new start
 //! is durable, so the request's timeout is for replicas that do not exist yet.
 
+use std::collections::HashMap;
 use std::rc::Rc;
 
 use kafka_protocol::messages::delete_records_response::{
     DeleteRecordsPartitionResult, DeleteRecordsTopicResult,
 };
-use kafka_protocol::messages::{DeleteRecordsRequest, DeleteRecordsResponse};
+use kafka_protocol::messages::{DeleteRecordsRequest, DeleteRecordsResponse, TopicName};
 
 use super::broker::Broker;
 use super::dispatch::Request;
@@ -39,14 +40,15 @@ async fn answer(broker: &Broker, body: DeleteRecordsRequest) -> DeleteRecordsRes
     let image_version = image.version;
     let mut slots: Vec<Result<i64, Refusal>> = Vec::new();
     let mut groups = Groups::new();
-    for topic in &body.topics {
-        let found = image.topic_by_name(&topic.name);
-        for partition in &topic.partitions {
+    let asked = asked(&body);
+    for (name, partitions) in &asked {
+        let found = image.topic_by_name(name);
+        for (index, offset) in partitions {
             let slot = slots.len();
             let routed = found
                 .ok_or_else(|| Refusal::from(ErrorCode::UnknownTopicOrPartition))
-                .and_then(|found| broker.route(found, partition.partition_index))
-                .and_then(|to| Ok((to, target(&topic.name, partition.offset)?)));
+                .and_then(|found| broker.route(found, *index))
+                .and_then(|to| Ok((to, target(name, *offset)?)));
             slots.push(match routed {
                 Ok(((core, id), offset)) => {
                     groups.push(core, slot, DeleteRecords { partition: id, offset });
@@ -78,10 +80,36 @@ async fn answer(broker: &Broker, body: DeleteRecordsRequest) -> DeleteRecordsRes
             }
         }
     }
-    respond(&body, slots)
+    respond(asked, slots)
 }
 
-/// The offset to start at; none for the high watermark.
+/// A topic and its partitions with the offset to start at, as requested.
+type Asked<'a> = (&'a TopicName, Vec<(i32, i64)>);
+
+/// Each topic and each partition once, as Kafka has it: of two offsets for one partition the last one counts, and a topic without
+/// partitions is not there.
+fn asked(body: &DeleteRecordsRequest) -> Vec<Asked<'_>> {
+    let mut asked: Vec<Asked<'_>> = Vec::new();
+    let mut place_of: HashMap<&TopicName, usize> = HashMap::new();
+    let mut index_of: HashMap<(usize, i32), usize> = HashMap::new();
+    for topic in &body.topics {
+        for partition in &topic.partitions {
+            let place = *place_of.entry(&topic.name).or_insert(asked.len());
+            if place == asked.len() {
+                asked.push((&topic.name, Vec::new()));
+            }
+            let Some((_, partitions)) = asked.get_mut(place) else { continue };
+            let index = *index_of.entry((place, partition.partition_index)).or_insert(partitions.len());
+            match partitions.get_mut(index) {
+                Some((_, offset)) => *offset = partition.offset,
+                None => partitions.push((partition.partition_index, partition.offset)),
+            }
+        }
+    }
+    asked
+}
+
+/// The offset to start at; none for the high watermark. Whether there is such an offset is the owner's to say.
 fn target(topic: &str, offset: i64) -> Result<Option<i64>, Refusal> {
     if super::metadata::is_internal(topic) {
         let message = format!("Cannot delete records of internal topic {topic}");
@@ -89,31 +117,22 @@ fn target(topic: &str, offset: i64) -> Result<Option<i64>, Refusal> {
     }
     match offset {
         HIGH_WATERMARK => Ok(None),
-        0.. => Ok(Some(offset)),
-        _ => Err(ErrorCode::OffsetOutOfRange.because(format!("The offset {offset} is not valid"))),
+        _ => Ok(Some(offset)),
     }
 }
 
-fn respond(body: &DeleteRecordsRequest, slots: Vec<Result<i64, Refusal>>) -> DeleteRecordsResponse {
+fn respond(asked: Vec<Asked<'_>>, slots: Vec<Result<i64, Refusal>>) -> DeleteRecordsResponse {
     let mut slots = slots.into_iter();
-    let topics = body
-        .topics
-        .iter()
-        .map(|topic| {
-            let partitions = topic
-                .partitions
-                .iter()
-                .zip(slots.by_ref())
-                .map(|(partition, result)| {
-                    let code = result.as_ref().err().map_or(ErrorCode::None, |refusal| refusal.code);
-                    DeleteRecordsPartitionResult::default()
-                        .with_partition_index(partition.partition_index)
-                        .with_low_watermark(result.unwrap_or(INVALID_LOW_WATERMARK))
-                        .with_error_code(code.number())
-                })
-                .collect();
-            DeleteRecordsTopicResult::default().with_name(topic.name.clone()).with_partitions(partitions)
-        })
-        .collect();
+    let topics = asked.into_iter().map(|(name, partitions)| {
+        let told = partitions.into_iter().zip(slots.by_ref()).map(|((index, _), result)| {
+            let code = result.as_ref().err().map_or(ErrorCode::None, |refusal| refusal.code);
+            DeleteRecordsPartitionResult::default()
+                .with_partition_index(index)
+                .with_low_watermark(result.unwrap_or(INVALID_LOW_WATERMARK))
+                .with_error_code(code.number())
+        });
+        DeleteRecordsTopicResult::default().with_name(name.clone()).with_partitions(told.collect())
+    });
+    let topics = topics.collect();
     DeleteRecordsResponse::default().with_topics(topics)
 }

@@ -2,7 +2,8 @@
 //!
 //! Version notes: 3 adds types and documentation (KIP-569); 4 is flexible. A null or empty list of keys means all.
 //! The broker's empty name means what was set for all brokers. A broker's only logger is `root` (KIP-412), at the level that
-//! `CORELOG_LOG` set. Client metrics and groups have no configurations here and are refused.
+//! `CORELOG_LOG` set. A group's configurations are the broker's, and read-only; there are no subscriptions to client metrics (KIP-714), and one that is
+//! not there has nothing to tell.
 
 use std::rc::Rc;
 
@@ -73,7 +74,8 @@ fn configs(
         Some(ResourceType::Topic) => {
             check_topic_name(name).map_err(|why| ErrorCode::InvalidTopicException.because(why))?;
             if image.topic_by_name(name).is_none() {
-                return Err(ErrorCode::UnknownTopicOrPartition.into());
+                // Kafka gives an empty text to this one alone.
+                return Err(ErrorCode::UnknownTopicOrPartition.because(""));
             }
             config_entries::of_existing_topic(name, image, &broker_values(broker, image))
         }
@@ -90,7 +92,15 @@ fn configs(
             let root = root_logger();
             return Ok(if is_asked(resource, "root") { vec![root] } else { Vec::new() });
         }
-        Some(other) => return invalid(format!("Unsupported resource type: {}", other.name())),
+        Some(ResourceType::ClientMetrics) if name.is_empty() => {
+            return invalid("Client metrics subscription name must not be empty".to_owned());
+        }
+        // There are no subscriptions, and one that is not there has nothing to tell.
+        Some(ResourceType::ClientMetrics) => return Ok(Vec::new()),
+        Some(ResourceType::Group) if name.is_empty() => {
+            return invalid("Group name must not be empty".to_owned());
+        }
+        Some(ResourceType::Group) => config_entries::of_group(&broker_values(broker, image)),
         None => return Err(malformed_request()),
     };
     let asked = entries.into_iter().filter(|entry| is_asked(resource, &entry.name));

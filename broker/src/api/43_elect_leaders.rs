@@ -25,12 +25,30 @@ pub(super) fn handle(broker: &Rc<Broker>, mut request: Request) -> Read<Dispatch
     Ok(Dispatched::barrier(async move {
         let image = broker.cores.image();
         let response = ElectLeadersResponse::default();
-        if !matches!(body.election_type, PREFERRED | UNCLEAN) {
+        // Kafka does not look at the type when nothing is to be elected.
+        let nothing = body.topic_partitions.as_ref().is_some_and(Vec::is_empty);
+        if !matches!(body.election_type, PREFERRED | UNCLEAN) && !nothing {
             let code = if request.version >= 1 { ErrorCode::InvalidRequest } else { ErrorCode::None };
-            return request.reply(&response.with_error_code(code.number()));
+            return request.reply(
+                &response.with_error_code(code.number()).with_replica_election_results(unknown_type(&body)),
+            );
         }
         request.reply(&response.with_replica_election_results(results(&image, &body)))
     }))
+}
+
+/// The answer to an election that does not exist: every partition that was named is told so.
+fn unknown_type(body: &ElectLeadersRequest) -> Vec<ReplicaElectionResult> {
+    let refusal = ErrorCode::InvalidRequest.because(format!("Unknown election type {}", body.election_type));
+    let asked = body.topic_partitions.iter().flatten();
+    asked
+        .map(|topic| {
+            let results = topic.partitions.iter().map(|partition| result(*partition, refusal.clone()));
+            ReplicaElectionResult::default()
+                .with_topic(topic.topic.clone())
+                .with_partition_result(results.collect())
+        })
+        .collect()
 }
 
 fn results(image: &MetadataImage, body: &ElectLeadersRequest) -> Vec<ReplicaElectionResult> {

@@ -11,6 +11,7 @@ use kafka_protocol::messages::alter_partition_reassignments_response::{
     ReassignablePartitionResponse, ReassignableTopicResponse,
 };
 use kafka_protocol::messages::{AlterPartitionReassignmentsRequest, AlterPartitionReassignmentsResponse};
+use kafka_protocol::protocol::StrBytes;
 
 use super::broker::Broker;
 use super::dispatch::Request;
@@ -38,10 +39,12 @@ pub(super) fn handle(broker: &Rc<Broker>, mut request: Request) -> Read<Dispatch
                 .with_name(topic.name.clone())
                 .with_partitions(topic.partitions.iter().map(one).collect())
         });
+        // To a request for nothing Kafka answers what a reply says by default: an empty message and no limits.
+        let nothing = body.topics.is_empty();
         let mut response = AlterPartitionReassignmentsResponse::default()
-            .with_error_message(None)
+            .with_error_message(nothing.then(StrBytes::default))
             .with_responses(responses.collect());
-        if request.version >= 1 {
+        if request.version >= 1 && !nothing {
             response.allow_replication_factor_change = body.allow_replication_factor_change;
         }
         request.reply(&response)
@@ -56,7 +59,7 @@ fn reassign(image: &MetadataImage, name: &str, asked: &ReassignablePartition) ->
         .partition(asked.partition_index)
         .ok_or_else(|| unknown(format!("Unable to find partition {name}:{}.", asked.partition_index)))?;
     let Some(replicas) = &asked.replicas else {
-        return Err(ErrorCode::NoReassignmentInProgress.because("No partition reassignment is in progress."));
+        return Err(ErrorCode::NoReassignmentInProgress.into());
     };
     let replicas: Vec<i32> = replicas.iter().map(|id| id.0).collect();
     check_assigned_replicas(image, &replicas).map_err(|error| Refusal::from(&error))?;

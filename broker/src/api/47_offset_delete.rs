@@ -48,7 +48,7 @@ fn divide(broker: &Broker, body: &OffsetDeleteRequest) -> (Partitions, Vec<Topic
         if !here.is_empty() {
             known.push((name.clone(), here));
         }
-        if !gone.is_empty() {
+        if !gone.is_empty() || topic.is_none() {
             let error = Some(GroupErrorKind::UnknownTopicOrPartition);
             let partitions = gone.into_iter().map(|index| (index, error)).collect();
             unknown.push(TopicCommitted { topic: name, partitions });

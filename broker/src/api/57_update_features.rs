@@ -26,9 +26,10 @@ pub(super) fn handle(broker: &Rc<Broker>, mut request: Request) -> Read<Dispatch
                     UpdatableFeatureResult::default().with_feature(update.feature.clone())
                 };
                 UpdateFeaturesResponse::default()
+                    .with_error_message(None)
                     .with_results(body.feature_updates.iter().map(done).collect())
             }
-            Ok(()) => UpdateFeaturesResponse::default(),
+            Ok(()) => UpdateFeaturesResponse::default().with_error_message(None),
             Err(refusal) => UpdateFeaturesResponse::default()
                 .with_error_code(refusal.code.number())
                 .with_error_message(refusal.text()),

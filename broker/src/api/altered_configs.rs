@@ -5,7 +5,8 @@
 use std::collections::HashMap;
 
 use corelog_logic::controller::{
-    Command, ConfigChange, ConfigOperation, ConfigResource, Reply as ControllerReply, ResourceKind,
+    Command, ConfigChange, ConfigOperation, ConfigResource, OperationKind, Reply as ControllerReply,
+    ResourceKind,
 };
 
 use super::broker::Broker;
@@ -42,7 +43,7 @@ pub(super) async fn alter(
         let change = if twice {
             Err(ErrorCode::InvalidRequest.because("Each resource must appear at most once."))
         } else {
-            change(one, resets_others)
+            change(broker, one, resets_others)
         };
         answers.push(change.map(|change| {
             places.push(answers.len());
@@ -75,11 +76,13 @@ pub(super) async fn alter(
     answers
 }
 
-fn change(asked: Asked<'_>, resets_others: bool) -> Result<ConfigChange, Refusal> {
+fn change(broker: &Broker, asked: Asked<'_>, resets_others: bool) -> Result<ConfigChange, Refusal> {
     let kind = match ResourceType::of(asked.resource_type) {
         Some(ResourceType::Topic) => ResourceKind::Topic,
         Some(ResourceType::Broker) => ResourceKind::Broker,
-        Some(ResourceType::BrokerLogger) if !resets_others => return Err(logger(&asked.operations?)),
+        Some(ResourceType::BrokerLogger) if !resets_others => {
+            return Err(logger(broker, asked.name, &asked.operations?));
+        }
         Some(ResourceType::ClientMetrics | ResourceType::Group) => {
             let name = ResourceType::of(asked.resource_type).map_or("", ResourceType::name);
             return Err(ErrorCode::InvalidRequest.because(format!("Unsupported resource type: {name}")));
@@ -94,13 +97,38 @@ fn change(asked: Asked<'_>, resets_others: bool) -> Result<ConfigChange, Refusal
 }
 
 /// There is one logger, and its level is said at the start.
-fn logger(operations: &[ConfigOperation]) -> Refusal {
-    match operations.iter().find(|operation| operation.name != "root") {
-        Some(unknown) => {
-            ErrorCode::InvalidConfig.because(format!("Logger {} does not exist!", unknown.name))
+fn logger(broker: &Broker, node: &str, operations: &[ConfigOperation]) -> Refusal {
+    match node.parse::<i32>() {
+        Ok(node_id) if node_id == broker.node_id => {}
+        Ok(_) => {
+            return ErrorCode::InvalidRequest
+                .because(format!("Unexpected broker id, expected {}, but received {node}", broker.node_id));
         }
-        None => ErrorCode::InvalidConfig.because(
-            "The log level is set when the broker starts, by CORELOG_LOG in its environment; restart it with another one.",
-        ),
+        Err(_) => {
+            return ErrorCode::InvalidRequest
+                .because(format!("Node id must be an integer, but it is: {node}"));
+        }
     }
+    for operation in operations {
+        let not_for_loggers = |verb: &str| {
+            let text = format!("{verb} operation is not allowed for the BROKER_LOGGER resource");
+            ErrorCode::InvalidRequest.because(text)
+        };
+        match operation.kind {
+            OperationKind::Append => return not_for_loggers("APPEND"),
+            OperationKind::Subtract => return not_for_loggers("SUBTRACT"),
+            OperationKind::Set | OperationKind::Delete if operation.name != "root" => {
+                let text = format!("Logger {} does not exist!", operation.name);
+                return ErrorCode::InvalidConfig.because(text);
+            }
+            OperationKind::Delete => {
+                return ErrorCode::InvalidRequest
+                    .because("Removing the log level of the root logger is not allowed");
+            }
+            OperationKind::Set => {}
+        }
+    }
+    ErrorCode::InvalidConfig.because(
+        "The log level is set when the broker starts, by CORELOG_LOG in its environment; restart it with another one.",
+    )
 }

@@ -72,7 +72,7 @@ pub(super) fn of_broker(broker: &Broker, image: &MetadataImage) -> Vec<ConfigEnt
     let known = broker_settings().map(|setting| {
         let value = match setting.name {
             // What the directories say counts when nothing was given.
-            "node.id" => Some(broker.node_id.to_string()),
+            "node.id" | "broker.id" => Some(broker.node_id.to_string()),
             name => values.get(name).map(|value| setting.shown(value)),
         };
         ConfigEntry {
@@ -86,6 +86,25 @@ pub(super) fn of_broker(broker: &Broker, image: &MetadataImage) -> Vec<ConfigEnt
     let unknown: BTreeSet<&str> =
         values.dynamic_names().filter(|name| broker_setting(name).is_none()).collect();
     known.chain(unknown.into_iter().map(|name| unknown_entry(name, Source::DynamicBroker))).collect()
+}
+
+/// A group's configurations and the broker's keys that give them their values.
+const GROUP_CONFIGS: [(&str, &str); 3] = [
+    ("consumer.assignment.interval.ms", "group.consumer.assignment.interval.ms"),
+    ("consumer.heartbeat.interval.ms", "group.consumer.heartbeat.interval.ms"),
+    ("consumer.session.timeout.ms", "group.consumer.session.timeout.ms"),
+];
+
+/// All configurations of a group: the broker's, for none can be given one of its own.
+pub(super) fn of_group(broker: &BrokerValues<'_>) -> Vec<ConfigEntry> {
+    let entry = |(name, of_broker): (&str, &str)| ConfigEntry {
+        name: name.to_owned(),
+        value: broker.get(of_broker).map(str::to_owned),
+        synonyms: broker.synonyms(of_broker),
+        read_only: true,
+        setting: broker_setting(of_broker),
+    };
+    GROUP_CONFIGS.into_iter().map(entry).collect()
 }
 
 /// What was set for all brokers.

@@ -188,6 +188,8 @@ fn error_code(error: &PartitionError) -> ErrorCode {
         PartitionError::UnknownLeaderEpoch { .. } => ErrorCode::UnknownLeaderEpoch,
         PartitionError::OffsetOutOfRange { .. } => ErrorCode::OffsetOutOfRange,
         PartitionError::NotDeletable => ErrorCode::PolicyViolation,
+        PartitionError::NoSuchReplica => ErrorCode::NotLeaderOrFollower,
+        PartitionError::NegativeLimit => ErrorCode::UnknownServerError,
         PartitionError::Batch(error) => batch_code(error),
         PartitionError::Producer(error) => producer_code(error),
         PartitionError::Transactional => ErrorCode::InvalidTxnState,

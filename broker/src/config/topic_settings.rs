@@ -50,7 +50,7 @@ pub const TOPIC_SETTINGS: &[TopicSetting] = &[
     alone(key::boolean("remote.log.copy.disable", Some("false")).not_yet("Whether nothing more is moved to remote storage. There is no remote storage.")),
     alone(key::boolean("remote.log.delete.on.disable", Some("false")).not_yet("Whether what is in remote storage goes when it is turned off. There is no remote storage.")),
     alone(key::boolean("remote.storage.enable", Some("false")).not_yet("Whether old segments are moved to remote storage. There is none, so only false is taken.")),
-    or_broker("log.retention.bytes", key::long("retention.bytes", Some("-1")).at_least(-1).acts("How many bytes of a partition are kept.")),
+    or_broker("log.retention.bytes", key::long("retention.bytes", Some("-1")).acts("How many bytes of a partition are kept; any negative number for all.")),
     or_broker("log.retention.ms", key::long("retention.ms", Some("604800000")).at_least(-1).acts("How long records are kept, in milliseconds.")),
     or_broker("log.segment.bytes", key::int("segment.bytes", Some("1073741824")).at_least(1048576).acts("Size at which a log's segment is closed and the next one begun, in bytes.")),
     or_broker("log.index.size.max.bytes", key::int("segment.index.bytes", Some("10485760")).at_least(4).not_yet("Size of an index file.")),

@@ -29,6 +29,10 @@ async fn delete(
     let log = partition.log();
     // Asked before the wait: a start beyond what is visible then is refused even if that grows meanwhile.
     let offset = asked.offset.unwrap_or_else(|| partition.high_watermark());
+    if offset < 0 {
+        let (log_start_offset, high_watermark) = (log.log_start_offset(), partition.high_watermark());
+        return Err(PartitionError::OffsetOutOfRange { offset, log_start_offset, high_watermark });
+    }
     log.advance_log_start(offset).await.map_err(|error| match error {
         StorageError::OffsetOutOfRange { offset, start_offset, end_offset } => {
             PartitionError::OffsetOutOfRange {

@@ -14,6 +14,8 @@ use bytes::Bytes;
 use futures_util::FutureExt;
 use futures_util::stream::{FuturesUnordered, StreamExt};
 
+use corelog_logic::partition::epoch_end::UNKNOWN;
+
 use super::tasks::{FetchOutcome, FetchRange, FetchTask, Fetched, PartitionError, WatchOutcome, WatchTask};
 use super::{Log, Partition, Partitions};
 
@@ -47,6 +49,12 @@ async fn read(
 ) -> Result<Fetched, PartitionError> {
     let partition = partitions.find(&range.partition, image_version).await?;
     let mut found = ends(&partition, range)?;
+    if found.diverging.is_some() {
+        return Ok(found);
+    }
+    if range.limit_is_negative && range.fetch_offset < found.high_watermark {
+        return Err(PartitionError::NegativeLimit);
+    }
     let bytes_max = range.bytes_max.min(left);
     if range.fetch_offset < found.high_watermark && (bytes_max > 0 || at_least_one) {
         found.batches = read_on(&partition, range.fetch_offset, bytes_max, at_least_one).await?;
@@ -83,13 +91,32 @@ async fn read_on(
 /// Where the log begins and ends, when the range may be read.
 fn ends(partition: &Partition, range: &FetchRange) -> Result<Fetched, PartitionError> {
     partition.check_leader_epoch(range.current_leader_epoch)?;
+    if range.from_follower {
+        // A broker that knows the leader's epoch may have heard of its replica before the leader: it shall ask again.
+        let (requested, current) = (range.current_leader_epoch, partition.leader_epoch());
+        return Err(match requested {
+            ..0 => PartitionError::NoSuchReplica,
+            _ => PartitionError::UnknownLeaderEpoch { requested, current },
+        });
+    }
     let (log_start_offset, high_watermark) = (partition.log().log_start_offset(), partition.high_watermark());
     let offset = range.fetch_offset;
-    if offset < log_start_offset || offset > high_watermark {
-        return Err(PartitionError::OffsetOutOfRange { offset, log_start_offset, high_watermark });
+    let out_of_range = PartitionError::OffsetOutOfRange { offset, log_start_offset, high_watermark };
+    let diverging = match range.last_fetched_epoch {
+        ..0 => None,
+        epoch => {
+            let end = partition.end_of_epoch(epoch);
+            if end == UNKNOWN || offset < log_start_offset {
+                return Err(out_of_range);
+            }
+            (end.leader_epoch < epoch || end.end_offset < offset).then_some(end)
+        }
+    };
+    if diverging.is_none() && (offset < log_start_offset || offset > high_watermark) {
+        return Err(out_of_range);
     }
     let last_stable_offset = high_watermark;
-    Ok(Fetched { high_watermark, last_stable_offset, log_start_offset, batches: Vec::new() })
+    Ok(Fetched { high_watermark, last_stable_offset, log_start_offset, batches: Vec::new(), diverging })
 }
 
 /// Resolves when the ranges hold as many bytes as the task wants, or one of them cannot be read as asked, or the time is
@@ -124,6 +151,9 @@ enum Seen {
 fn look(partitions: &Partitions, range: &FetchRange, bytes_min: usize) -> Seen {
     let Some(partition) = partitions.get(&range.partition) else { return Seen::Strange };
     let Ok(found) = ends(&partition, range) else { return Seen::Strange };
+    if found.diverging.is_some() {
+        return Seen::Strange;
+    }
     let log = partition.log().clone();
     let enough = range.bytes_max.min(bytes_min);
     let bytes = match log.read_cached(range.fetch_offset, enough, true) {

@@ -4,7 +4,7 @@
 
 use std::path::{Path, PathBuf};
 
-use corelog_logic::partition::epoch_end::{EpochEnd, EpochsOfLog};
+use corelog_logic::partition::epoch_end::EpochEnd;
 use corelog_logic::partition::producer_state::ActiveProducer;
 
 use super::tasks::{
@@ -41,15 +41,7 @@ async fn epoch_end(
 ) -> Result<EpochEnd, PartitionError> {
     let partition = partitions.find(&query.partition, image_version).await?;
     partition.check_leader_epoch(query.current_leader_epoch)?;
-    let log = partition.log();
-    let epochs = log.leader_epochs();
-    let log = EpochsOfLog {
-        entries: epochs.entries(),
-        log_start_offset: log.log_start_offset(),
-        log_end_offset: log.log_end_offset(),
-        leader_epoch: partition.leader_epoch(),
-    };
-    Ok(log.end_of(query.leader_epoch))
+    Ok(partition.end_of_epoch(query.leader_epoch))
 }
 
 async fn active_producers(

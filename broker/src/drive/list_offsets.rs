@@ -30,6 +30,7 @@ async fn list(
             let leader_epoch = partition.leader_epoch();
             return Ok(FoundOffset { timestamp_ms: -1, offset: partition.high_watermark(), leader_epoch });
         }
+        OffsetTarget::LatestTiered => None,
         OffsetTarget::MaxTimestamp => log.max_timestamp_offset().await?,
         OffsetTarget::AtOrAfter(timestamp_ms) => log.offset_for_timestamp(timestamp_ms).await?,
     };

@@ -7,6 +7,7 @@ use std::rc::Rc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
+use corelog_logic::partition::epoch_end::{EpochEnd, EpochsOfLog};
 use corelog_logic::partition::producer_state::{ProducerBatch, ProducerState};
 use corelog_storage::batch::BatchHeader;
 use corelog_storage::compaction::Retain;
@@ -79,6 +80,18 @@ impl Partition {
     /// The high watermark. With one replica, what is durable here is committed.
     pub fn high_watermark(&self) -> i64 {
         self.log.visible_end_offset()
+    }
+
+    /// Where a leader epoch ends in the log.
+    pub fn end_of_epoch(&self, leader_epoch: i32) -> EpochEnd {
+        let epochs = self.log.leader_epochs();
+        let log = EpochsOfLog {
+            entries: epochs.entries(),
+            log_start_offset: self.log.log_start_offset(),
+            log_end_offset: self.log.log_end_offset(),
+            leader_epoch: self.leader_epoch(),
+        };
+        log.end_of(leader_epoch)
     }
 
     /// Compares a client's idea of the leader epoch with the truth (KIP-320); -1 means that it has none.

@@ -41,6 +41,12 @@ pub enum PartitionError {
     /// Records of a topic that is only compacted are not deleted by offset.
     #[error("records of this partition cannot be deleted: its cleanup.policy is compact without delete")]
     NotDeletable,
+    /// A fetch by a broker that has no replica of the partition.
+    #[error("the broker that asks has no replica of this partition")]
+    NoSuchReplica,
+    /// A fetch that may give fewer than no bytes: as in Kafka nothing is read, and nothing said.
+    #[error("the limit in bytes is negative")]
+    NegativeLimit,
     /// The batch is not one that may be stored.
     #[error(transparent)]
     Batch(#[from] BatchError),
@@ -133,10 +139,17 @@ pub struct FetchRange {
     pub partition: PartitionId,
     /// First offset wanted; the batch that contains it is returned whole.
     pub fetch_offset: i64,
-    /// Bytes of batches from this partition.
+    /// Bytes of batches from this partition; 0 for a negative limit.
     pub bytes_max: usize,
+    /// Whether the limit was negative: then records that are there are refused.
+    pub limit_is_negative: bool,
     /// The leader epoch that the client knows, -1 for any.
     pub current_leader_epoch: i32,
+    /// The leader epoch of the last record that the client has, negative for none: a log that has other records there diverges
+    /// from the client's (KIP-595).
+    pub last_fetched_epoch: i32,
+    /// Whether a follower asks. No partition has one.
+    pub from_follower: bool,
 }
 
 /// What a read found.
@@ -150,6 +163,8 @@ pub struct Fetched {
     pub log_start_offset: i64,
     /// Whole batches in order, in pieces as they lie in memory.
     pub batches: Vec<Bytes>,
+    /// Where the client's log and this one part, when they do; then nothing is read.
+    pub diverging: Option<EpochEnd>,
 }
 
 /// What was found for each range of a [`FetchTask`].
@@ -230,6 +245,8 @@ pub enum OffsetTarget {
     Earliest,
     /// -3: the record with the largest timestamp (KIP-734).
     MaxTimestamp,
+    /// -5: the last one in tiered storage (KIP-1005), of which there is none.
+    LatestTiered,
 }
 
 /// An offset that was looked up.

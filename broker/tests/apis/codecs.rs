@@ -8,7 +8,8 @@ use corelog::api::shape::{Mark, Prefix, Shape, walk};
 use corelog::drive::tasks::{Appended, Fetched, Isolation};
 use corelog_logic::controller::TopicId;
 use corelog_logic::fetch_session;
-use kafka_protocol::messages::fetch_response::{FetchableTopicResponse, PartitionData};
+use corelog_logic::partition::epoch_end::EpochEnd;
+use kafka_protocol::messages::fetch_response::{EpochEndOffset, FetchableTopicResponse, PartitionData};
 use kafka_protocol::messages::produce_response::{
     BatchIndexAndErrorMessage, PartitionProduceResponse, TopicProduceResponse,
 };
@@ -76,6 +77,7 @@ fn fetch_requests_are_decoded_as_the_crate_decodes_them() {
                 let ours = partitions.next().expect("as many partitions");
                 assert_eq!((ours.topic, ours.index), (topic, theirs.partition));
                 assert_eq!(ours.current_leader_epoch, theirs.current_leader_epoch);
+                assert_eq!(ours.last_fetched_epoch, theirs.last_fetched_epoch);
                 assert_eq!(
                     (ours.fetch_offset, ours.max_bytes),
                     (theirs.fetch_offset, theirs.partition_max_bytes)
@@ -254,6 +256,11 @@ fn produce_responses_are_encoded_as_the_crate_encodes_them() {
     }
 }
 
+/// Some of the logs part from the client's.
+fn diverging(slot: usize) -> Option<EpochEnd> {
+    (slot % 3 == 1).then_some(EpochEnd { leader_epoch: 4, end_offset: 77 })
+}
+
 #[test]
 fn fetch_responses_are_encoded_as_the_crate_encodes_them() {
     for sample in samples::all().into_iter().filter(|sample| sample.key == 1) {
@@ -272,6 +279,7 @@ fn fetch_responses_are_encoded_as_the_crate_encodes_them() {
                         last_stable_offset: 20,
                         log_start_offset: 10,
                         batches: batches(slot),
+                        diverging: diverging(slot),
                     }),
                 })
                 .collect();
@@ -290,12 +298,19 @@ fn fetch_responses_are_encoded_as_the_crate_encodes_them() {
                                 .with_partition_index(partition.index)
                                 .with_records(Some(Bytes::from(batches(index).concat())));
                             match slot {
-                                Ok(_) => data
+                                Ok(found) => data
                                     .with_high_watermark(30)
                                     .with_last_stable_offset(20)
                                     .with_log_start_offset(10)
+                                    .with_diverging_epoch(match found.diverging {
+                                        Some(end) if version >= 12 => EpochEndOffset::default()
+                                            .with_epoch(end.leader_epoch)
+                                            .with_end_offset(end.end_offset),
+                                        _ => EpochEndOffset::default(),
+                                    })
                                     .with_aborted_transactions(
-                                        (isolation == Isolation::ReadCommitted).then(Vec::new),
+                                        (isolation == Isolation::ReadCommitted && found.diverging.is_none())
+                                            .then(Vec::new),
                                     ),
                                 Err(code) => data
                                     .with_error_code(code.number())

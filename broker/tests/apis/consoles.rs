@@ -9,10 +9,28 @@ use kafka_protocol::messages::describe_user_scram_credentials_request::UserName;
 use kafka_protocol::messages::*;
 use kafka_protocol::protocol::StrBytes;
 
-use crate::fakes::{Bench, NODE_ID};
+use crate::fakes::{Bench, NODE_ID, frame};
 
 fn text(value: &str) -> StrBytes {
     StrBytes::from_string(value.to_owned())
+}
+
+fn creation(operation: i8) -> AclCreation {
+    AclCreation::default()
+        .with_resource_type(2)
+        .with_resource_pattern_type(3)
+        .with_operation(operation)
+        .with_permission_type(3)
+}
+
+#[test]
+fn an_acl_that_says_of_itself_that_it_is_unknown_closes_the_connection() {
+    let bench = Bench::new();
+    for version in 1..=3 {
+        let request = CreateAclsRequest::default().with_creations(vec![creation(3), creation(0)]);
+        let reply = bench.send(&frame(30, version, &request));
+        assert!(reply.segments.is_none() && reply.close_after);
+    }
 }
 
 #[test]
@@ -30,13 +48,14 @@ fn acls_without_an_authorizer_are_disabled_in_every_version_and_nothing_is_kept(
             described.error_message.as_ref().map(|text| text.as_str()),
             Some("No Authorizer is configured on the broker")
         );
-        let created: CreateAclsResponse = bench.ask(
-            30,
-            version,
-            &CreateAclsRequest::default().with_creations(vec![AclCreation::default(); 2]),
-        );
+        let created: CreateAclsResponse =
+            bench.ask(30, version, &CreateAclsRequest::default().with_creations(vec![creation(3); 2]));
         assert_eq!(created.results.iter().map(|one| one.error_code).collect::<Vec<_>>(), [54, 54]);
-        let filter = DeleteAclsFilter::default().with_pattern_type_filter(3);
+        let filter = DeleteAclsFilter::default()
+            .with_resource_type_filter(1)
+            .with_pattern_type_filter(3)
+            .with_operation(99)
+            .with_permission_type(1);
         let deleted: DeleteAclsResponse =
             bench.ask(31, version, &DeleteAclsRequest::default().with_filters(vec![filter]));
         assert_eq!(deleted.filter_results.iter().map(|one| one.error_code).collect::<Vec<_>>(), [54]);

@@ -225,17 +225,51 @@ fn unknown_topics_are_answered_by_name_and_by_id() {
 }
 
 #[test]
-fn aborted_transactions_are_null_unless_read_committed() {
+fn aborted_transactions_are_null_unless_read_committed_or_the_partition_is_unknown() {
     let bench = Bench::new();
     bench.topic("orders", 1);
     for version in [4, 12] {
-        let mut request = fetch("orders", &[(0, 0)]);
-        let response: FetchResponse = bench.ask(1, version, &request);
-        assert!(response.responses[0].partitions[0].aborted_transactions.is_none());
+        let mut request = fetch("orders", &[(0, 0), (0, 99), (7, 0)]);
+        let aborted = |request: &FetchRequest| {
+            let response: FetchResponse = bench.ask(1, version, request);
+            let partitions = response.responses.iter().flat_map(|topic| &topic.partitions);
+            let lists =
+                partitions.map(|one| (one.error_code, one.aborted_transactions.as_ref().map(Vec::len)));
+            lists.collect::<Vec<_>>()
+        };
+        assert_eq!(aborted(&request), [(1, None), (3, Some(0))]);
         request.isolation_level = 1;
-        let response: FetchResponse = bench.ask(1, version, &request);
-        assert_eq!(response.responses[0].partitions[0].aborted_transactions.as_ref().map(Vec::len), Some(0));
+        assert_eq!(aborted(&request), [(1, None), (3, Some(0))]);
+        let mut request = fetch("orders", &[(0, 0)]);
+        assert_eq!(aborted(&request), [(0, None)]);
+        request.isolation_level = 1;
+        assert_eq!(aborted(&request), [(0, Some(0))]);
     }
+}
+
+#[test]
+fn an_isolation_level_that_does_not_exist_fails_the_request_when_there_is_something_to_read() {
+    let bench = Bench::new();
+    let id = bench.topic("orders", 1);
+    let ask = |version, mut request: FetchRequest| -> FetchResponse {
+        request.isolation_level = 2;
+        if version >= 7 {
+            request.session_id = 5;
+            request.session_epoch = -1;
+        }
+        bench.ask(1, version, &request)
+    };
+    for version in 4..=12 {
+        let response = ask(version, fetch("orders", &[(0, 0), (9, 0)]));
+        assert_eq!(outcome(&response), [(0, -1, -1, vec![]), (9, -1, -1, vec![])]);
+        let whole = if version >= 7 { (-1, 5) } else { (0, 0) };
+        assert_eq!((response.error_code, response.session_id), whole, "version {version}");
+        assert_eq!(outcome(&ask(version, fetch("orders", &[(9, 0)]))), [(9, 3, -1, vec![])]);
+    }
+    let mut by_id = fetch("", &[(0, 0)]);
+    by_id.topics[0].topic_id = Uuid::from_bytes(id.0);
+    let response = ask(18, by_id);
+    assert_eq!((response.error_code, response.session_id, response.responses.len()), (-1, 5, 0));
 }
 
 #[test]

@@ -102,16 +102,35 @@ fn what_has_no_configurations_here_is_refused() {
         (4, "eight", 42),
         (8, "8", 42),
         (8, "", 42),
-        (16, "m", 42),
-        (32, "g", 42),
+        (16, "", 42),
+        (32, "", 42),
         (0, "", 42),
     ] {
         let result = describe(&bench, 4, resource(kind, name));
         assert_eq!((result.error_code, result.configs.len()), (code, 0), "{kind} {name}");
         // Kafka leaves the text for an unknown topic to the client.
-        assert_eq!(result.error_message.is_none(), code == 3);
+        assert_eq!(result.error_message.is_some_and(|text| text.is_empty()), code == 3);
         assert_eq!((result.resource_type, result.resource_name.as_str()), (kind, name));
     }
+}
+
+#[test]
+fn a_group_has_the_brokers_values_and_a_subscription_to_metrics_that_is_not_there_has_none() {
+    let bench = Bench::new();
+    let group = describe(&bench, 4, resource(32, "readers"));
+    let told: Vec<(&str, Option<&str>, bool)> = group
+        .configs
+        .iter()
+        .map(|config| (config.name.as_str(), config.value.as_deref(), config.read_only))
+        .collect();
+    let expected = [
+        ("consumer.assignment.interval.ms", Some("1000"), true),
+        ("consumer.heartbeat.interval.ms", Some("5000"), true),
+        ("consumer.session.timeout.ms", Some("45000"), true),
+    ];
+    assert_eq!((group.error_code, told), (0, expected.to_vec()));
+    let metrics = describe(&bench, 4, resource(16, "subscription"));
+    assert_eq!((metrics.error_code, metrics.configs.len()), (0, 0));
 }
 
 #[test]

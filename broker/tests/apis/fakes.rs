@@ -138,6 +138,9 @@ impl Cores for FakeCores {
             .iter()
             .map(|range| {
                 self.0.on(&range.partition, |log| {
+                    if range.from_follower {
+                        return Err(PartitionError::NoSuchReplica);
+                    }
                     if range.fetch_offset > log.next_offset || range.fetch_offset < 0 {
                         return Err(PartitionError::OffsetOutOfRange {
                             offset: range.fetch_offset,
@@ -161,6 +164,7 @@ impl Cores for FakeCores {
                         last_stable_offset: log.next_offset,
                         log_start_offset: 0,
                         batches,
+                        diverging: None,
                     })
                 })
             })
@@ -212,7 +216,7 @@ impl Cores for FakeCores {
                 self.0.on(&asked.partition, |log| {
                     let (offset, high_watermark) = (asked.offset.unwrap_or(log.next_offset), log.next_offset);
                     let log_start_offset = log.start_offset;
-                    if offset > high_watermark {
+                    if offset < 0 || offset > high_watermark {
                         return Err(PartitionError::OffsetOutOfRange {
                             offset,
                             log_start_offset,
@@ -255,6 +259,7 @@ fn offset(world: &World, query: &OffsetQuery) -> Result<FoundOffset, PartitionEr
         Ok(match query.target {
             OffsetTarget::Latest => plain(log.next_offset),
             OffsetTarget::Earliest => plain(0),
+            OffsetTarget::LatestTiered => found(None),
             OffsetTarget::AtOrAfter(time) => found(
                 log.batches
                     .iter()

@@ -16,10 +16,14 @@ use super::*;
 pub(super) fn one(samples: &mut Vec<Sample>, key: i16, version: i16, flexible: bool) {
     match key {
         29 => {
-            encode(samples, key, version, &DescribeAclsRequest::default().with_pattern_type_filter(3));
-            let request = DescribeAclsRequest::default()
-                .with_resource_type_filter(2)
+            let any = DescribeAclsRequest::default()
+                .with_resource_type_filter(1)
                 .with_pattern_type_filter(3)
+                .with_operation(1)
+                .with_permission_type(1);
+            encode(samples, key, version, &any);
+            let request = any
+                .with_resource_type_filter(2)
                 .with_resource_name_filter(Some(text("orders")))
                 .with_principal_filter(Some(text("User:alice")))
                 .with_host_filter(None);
@@ -29,6 +33,9 @@ pub(super) fn one(samples: &mut Vec<Sample>, key: i16, version: i16, flexible: b
             encode(samples, key, version, &CreateAclsRequest::default());
             let acl = AclCreation::default()
                 .with_resource_type(2)
+                .with_resource_pattern_type(3)
+                .with_operation(3)
+                .with_permission_type(3)
                 .with_resource_name(text("orders"))
                 .with_principal(text("User:alice"))
                 .with_host(text("*"));
@@ -39,7 +46,10 @@ pub(super) fn one(samples: &mut Vec<Sample>, key: i16, version: i16, flexible: b
         31 => {
             encode(samples, key, version, &DeleteAclsRequest::default());
             let filter = DeleteAclsFilter::default()
+                .with_resource_type_filter(1)
                 .with_pattern_type_filter(3)
+                .with_operation(1)
+                .with_permission_type(1)
                 .with_resource_name_filter(Some(text("orders")))
                 .with_principal_filter(None)
                 .with_host_filter(Some(text("*")));

@@ -108,7 +108,9 @@ pub fn damaged(random: &mut Random) -> (Vec<u8>, String) {
             (patch(&mut batch, 23, &delta.to_be_bytes(), "wild last offset delta"), true)
         }
         16 => {
-            let base = random.pick(&[-1_i64, 0, i64::MAX, i64::MIN, MADE_MS * 1_000]);
+            // Not so late that a record's time would be beyond 64 bits: Kafka lets it wrap around and finds it too early, Corelog
+            // finds no time in it.
+            let base = random.pick(&[-1_i64, 0, i64::MAX - 100_000, i64::MIN + 100_000, MADE_MS * 1_000]);
             (patch(&mut batch, 27, &base.to_be_bytes(), "base timestamp"), true)
         }
         17 => {
@@ -175,12 +177,32 @@ fn patch(batch: &mut [u8], at: usize, bytes: &[u8], what: &str) -> String {
     format!("{what} {bytes:?}")
 }
 
-/// One byte of the records, changed; the CRC will be right.
+/// One byte of the records, changed; the CRC will be right. Offsets that do not follow are left out where nothing is compressed:
+/// Kafka does not look at those and gives them to consumers, Corelog refuses them.
 fn inside(batch: &mut [u8], random: &mut Random) -> String {
     let records = batch.len().saturating_sub(61);
-    let at = 61 + random.below(records.min(12));
-    let byte = random.pick(&[0_u8, 1, 0x7f, 0x80, 0xff]);
-    patch(batch, at, &[byte], &format!("records at byte {at} changed to"))
+    loop {
+        let at = 61 + random.below(records.min(12));
+        let byte = random.pick(&[0_u8, 1, 0x7f, 0x80, 0xff]);
+        let Some(before) = batch.get(at).copied() else { return String::new() };
+        let what = patch(batch, at, &[byte], &format!("records at byte {at} changed to"));
+        if !has_strange_offsets(batch) {
+            return what;
+        }
+        patch(batch, at, &[before], "");
+    }
+}
+
+/// Whether the offsets of its records are all that is wrong with a batch that is not compressed.
+fn has_strange_offsets(batch: &[u8]) -> bool {
+    let mut batch = batch.to_vec();
+    if let Some(covered) = batch.get(CRC_FROM..) {
+        let crc = crc32c::crc32c(covered);
+        patch(&mut batch, CRC_AT, &crc.to_be_bytes(), "");
+    }
+    let compressed = batch.get(22).is_some_and(|attributes| attributes & 7 != 0);
+    let found = corelog_storage::batch::validate(&batch, &Default::default());
+    !compressed && found.is_err_and(|error| error.to_string().contains("offset out of order"))
 }
 
 /// A message set as producers before Kafka 0.11 sent it.

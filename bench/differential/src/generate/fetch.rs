@@ -7,6 +7,9 @@ use uuid::Uuid;
 use super::{Maker, text, topic_id, topic_name, topics};
 use crate::names::NOMINAL_SESSION_ID;
 
+/// The id of no topic.
+const UNKNOWN_ID: Uuid = Uuid::from_bytes([9; 16]);
+
 /// Everything from a partition's start, in the plainest version.
 pub(super) fn all_of(maker: &mut Maker<'_>, topic: &str, partition: i32) {
     let asked = FetchPartition::default().with_partition(partition).with_partition_max_bytes(8 << 20);
@@ -16,13 +19,10 @@ pub(super) fn all_of(maker: &mut Maker<'_>, topic: &str, partition: i32) {
     maker.send(1, 12, &request);
 }
 
-/// Requests over the fixtures, and sessions over a topic of the script.
+/// Requests over the fixtures.
 pub(super) fn any(maker: &mut Maker<'_>) {
     for _ in 0..12 {
         full(maker);
-    }
-    if maker.random.once_in(2) {
-        session(maker);
     }
 }
 
@@ -50,7 +50,8 @@ fn full(maker: &mut Maker<'_>) {
             (77, 2),
             (-1, 1),
             (0, i32::MIN),
-            (i32::MAX, i32::MAX),
+            // The largest ids lie beyond the array of Kafka's caches, which answers UNKNOWN_SERVER_ERROR.
+            (1 << 30, i32::MAX),
         ]);
         request.session_id = id;
         request.session_epoch = epoch;
@@ -74,7 +75,8 @@ fn fetch_topic(maker: &mut Maker<'_>, version: i16) -> FetchTopic {
     };
     let mut topic = named(&name, version);
     if version >= 13 && maker.random.once_in(10) {
-        topic.topic_id = maker.random.pick(&[Uuid::nil(), Uuid::from_bytes([9; 16])]);
+        // Over no id at all, in the place of one, Kafka sometimes stumbles.
+        topic.topic_id = UNKNOWN_ID;
     }
     for _ in 0..maker.random.pick(&[0, 1, 1, 1, 2, 3]) {
         topic.partitions.push(partition(maker, version));
@@ -125,7 +127,7 @@ fn partition(maker: &mut Maker<'_>, version: i16) -> FetchPartition {
 }
 
 /// A session from its beginning to its end (KIP-227), with records arriving meanwhile.
-fn session(maker: &mut Maker<'_>) {
+pub(super) fn session(maker: &mut Maker<'_>) {
     let Some((min, max)) = maker.world.versions.get(&1).copied() else { return };
     let version = (min.max(7) + maker.random.below((max - min.max(7) + 1) as usize) as i16).min(max);
     let topic = maker.topic(3, &[]);

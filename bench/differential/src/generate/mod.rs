@@ -3,14 +3,21 @@
 //! Called by `run` and `main`. Deliberately absent: what brokers answer. Scripts depend on the seed, on the tag of the run (it is
 //! in topic names) and on the version ranges alone.
 
+mod acls;
+mod altered;
 mod batches;
 mod cluster;
 mod configs;
+mod consumers;
+mod delete_records;
 mod fetch;
 mod fixtures;
+mod groups;
+mod inspect;
 mod list_offsets;
 mod malformed;
 mod metadata;
+mod partitions;
 mod produce;
 mod shapes;
 mod topics;
@@ -35,26 +42,12 @@ pub struct World {
     pub tag: String,
     /// By API key, the versions that both brokers serve.
     pub versions: BTreeMap<i16, (i16, i16)>,
-    /// Whether requests made from shapes go to every API that both serve, or only to those whose differences were gone through.
-    pub every_api: bool,
 }
 
-/// APIs whose random requests are answered as Kafka answers them, but for what is listed.
-const GONE_THROUGH: &[i16] = &[2, 3, 18, 32, 60];
-/// The same for the APIs that families are about.
-const FAMILIES_GONE_THROUGH: &[i16] = &[0, 1, 2, 3, 18, 19, 20, 22, 32, 60];
-
 impl World {
-    /// Whether both brokers serve what a family is about, and its differences were gone through.
-    pub fn has(&self, family: &Family) -> bool {
-        let served = family.api < 0 || self.versions.contains_key(&family.api);
-        served && (family.api < 0 || self.every_api || FAMILIES_GONE_THROUGH.contains(&family.api))
-    }
-
-    /// The APIs that requests may be made for from their shapes alone.
-    fn shaped(&self) -> Vec<i16> {
-        let keys = self.versions.keys().copied();
-        keys.filter(|key| self.every_api || GONE_THROUGH.contains(key)).collect()
+    /// Every version of every API that both serve.
+    pub fn all(&self) -> impl Iterator<Item = (i16, i16)> {
+        self.versions.iter().flat_map(|(key, (min, max))| (*min..=*max).map(|version| (*key, version)))
     }
 
     /// Topics that are there for everybody to read, each with this many partitions.
@@ -63,12 +56,12 @@ impl World {
     }
 }
 
-/// A generator, and the APIs that it needs.
+/// A generator, and the APIs that it is about.
 pub struct Family {
     /// Its name, on the command line too.
     pub name: &'static str,
-    /// The API that it is about.
-    pub api: i16,
+    /// The APIs that it is about; none where it is about whatever is served.
+    pub apis: &'static [i16],
     /// How often it is chosen beside the others.
     pub weight: usize,
     make: fn(&mut Maker<'_>),
@@ -76,20 +69,34 @@ pub struct Family {
 
 /// Every generator.
 pub const FAMILIES: &[Family] = &[
-    Family { name: "produce", api: 0, weight: 6, make: produce::any },
-    Family { name: "idempotence", api: 0, weight: 3, make: produce::idempotent },
-    Family { name: "batches", api: 0, weight: 6, make: produce::damaged },
-    Family { name: "fetch", api: 1, weight: 6, make: fetch::any },
-    Family { name: "list-offsets", api: 2, weight: 3, make: list_offsets::any },
-    Family { name: "metadata", api: 3, weight: 3, make: metadata::any },
-    Family { name: "api-versions", api: 18, weight: 1, make: cluster::api_versions },
-    Family { name: "create-topics", api: 19, weight: 4, make: topics::create },
-    Family { name: "delete-topics", api: 20, weight: 3, make: topics::delete },
-    Family { name: "init-producer-id", api: 22, weight: 1, make: cluster::init_producer_id },
-    Family { name: "describe-configs", api: 32, weight: 3, make: configs::any },
-    Family { name: "describe-cluster", api: 60, weight: 1, make: cluster::describe },
-    Family { name: "malformed", api: -1, weight: 4, make: malformed::any },
-    Family { name: "shapes", api: -1, weight: 4, make: shapes::any },
+    Family { name: "produce", apis: &[0], weight: 6, make: produce::any },
+    Family { name: "idempotence", apis: &[0], weight: 3, make: produce::idempotent },
+    Family { name: "batches", apis: &[0], weight: 6, make: produce::damaged },
+    Family { name: "fetch", apis: &[1], weight: 6, make: fetch::any },
+    Family { name: "sessions", apis: &[1], weight: 4, make: fetch::session },
+    Family { name: "list-offsets", apis: &[2], weight: 3, make: list_offsets::any },
+    Family { name: "metadata", apis: &[3], weight: 3, make: metadata::any },
+    Family {
+        name: "groups",
+        apis: &[8, 9, 10, 11, 12, 13, 14, 15, 16, 42, 47],
+        weight: 8,
+        make: groups::any,
+    },
+    Family { name: "consumers", apis: &[68, 69, 8, 9], weight: 6, make: consumers::any },
+    Family { name: "api-versions", apis: &[18], weight: 1, make: cluster::api_versions },
+    Family { name: "create-topics", apis: &[19], weight: 4, make: topics::create },
+    Family { name: "delete-topics", apis: &[20], weight: 3, make: topics::delete },
+    Family { name: "delete-records", apis: &[21], weight: 3, make: delete_records::any },
+    Family { name: "init-producer-id", apis: &[22], weight: 1, make: cluster::init_producer_id },
+    Family { name: "acls", apis: &[29, 30, 31], weight: 2, make: acls::any },
+    Family { name: "describe-configs", apis: &[32], weight: 3, make: configs::any },
+    Family { name: "altered-configs", apis: &[33, 44, 32, 74], weight: 6, make: altered::any },
+    Family { name: "partitions", apis: &[37, 43, 45, 46], weight: 4, make: partitions::any },
+    Family { name: "inspect", apis: &[23, 35, 61, 75], weight: 4, make: inspect::any },
+    Family { name: "describe-cluster", apis: &[60], weight: 1, make: cluster::describe },
+    Family { name: "quorum", apis: &[48, 50, 55, 57, 64], weight: 2, make: cluster::quorum },
+    Family { name: "malformed", apis: &[], weight: 4, make: malformed::any },
+    Family { name: "shapes", apis: &[], weight: 4, make: shapes::any },
 ];
 
 /// The script that makes what the others read.
@@ -97,19 +104,23 @@ pub const FAMILIES: &[Family] = &[
 /// # Errors
 /// See [`Family::script`].
 pub fn fixtures(world: &World) -> Result<Script> {
-    Family { name: "fixtures", api: 3, weight: 0, make: fixtures::all }.script(world, 0)
+    Family { name: "fixtures", apis: &[], weight: 0, make: fixtures::all }.script(world, 0, None)
 }
 
 impl Family {
-    /// The script of a seed.
+    /// The script of a seed; where one API is pinned to a version, its requests have no other.
     ///
     /// # Errors
     /// A request that the protocol crate cannot encode: a fault of the generator.
-    pub fn script(&self, world: &World, seed: u64) -> Result<Script> {
+    pub fn script(&self, world: &World, seed: u64, pinned: Option<(i16, i16)>) -> Result<Script> {
         let mut maker = Maker {
             random: Random::new(seed, self.name),
             world,
-            prefix: format!("{}-{}-{seed}", world.tag, self.name),
+            pinned,
+            prefix: match pinned {
+                None => format!("{}-{}-{seed}", world.tag, self.name),
+                Some((key, version)) => format!("{}-{}-{seed}.{key}.{version}", world.tag, self.name),
+            },
             steps: Vec::new(),
             topics: 0,
             failed: None,
@@ -117,7 +128,7 @@ impl Family {
         (self.make)(&mut maker);
         match maker.failed {
             Some(error) => Err(error.context(format!("{} seed {seed}", self.name))),
-            None => Ok(Script { family: self.name, seed, steps: maker.steps }),
+            None => Ok(Script { family: self.name, seed, pinned, steps: maker.steps }),
         }
     }
 }
@@ -126,6 +137,7 @@ impl Family {
 pub struct Maker<'a> {
     random: Random,
     world: &'a World,
+    pinned: Option<(i16, i16)>,
     prefix: String,
     steps: Vec<Step>,
     topics: usize,
@@ -135,6 +147,9 @@ pub struct Maker<'a> {
 impl Maker<'_> {
     /// A version of this API that both brokers serve, as likely the newest as any other.
     fn version(&mut self, key: i16) -> Option<i16> {
+        if let Some((_, version)) = self.pinned.filter(|(pinned, _)| *pinned == key) {
+            return Some(version);
+        }
         let (min, max) = *self.world.versions.get(&key)?;
         if self.random.once_in(4) {
             return Some(max);

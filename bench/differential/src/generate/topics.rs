@@ -69,7 +69,7 @@ pub(super) fn create(maker: &mut Maker<'_>) {
             .with_validate_only(validate_only);
         maker.send(19, version, &request);
         if !validate_only {
-            known.extend(made.into_iter().filter(|name| name.starts_with(&maker.prefix)));
+            known.extend(made.into_iter().filter(|name| name.starts_with(&maker.world.tag)));
         }
     }
     known.dedup();
@@ -168,9 +168,10 @@ pub(super) fn config(maker: &mut Maker<'_>) -> (String, Option<String>) {
             "compression.type",
             &["producer", "gzip", "snappy", "lz4", "zstd", "uncompressed", "GZIP", "brotli", ""],
         ),
+        // No batch that does not fit into a journal of Corelog's: it says so, and names corelog.journal.bytes.
         (
             "max.message.bytes",
-            &["0", "1", "1048588", "-1", "2147483647", "2147483648", "1e3", "1.5", " 100 ", "x", ""],
+            &["0", "1", "1048588", "-1", "20000000", "2147483648", "1e3", "1.5", " 100 ", "x", ""],
         ),
         ("retention.ms", &["-1", "0", "1", "-2", "9223372036854775807", "9223372036854775808", "abc"]),
         ("retention.bytes", &["-1", "0", "-2", "100", "-9223372036854775808"]),

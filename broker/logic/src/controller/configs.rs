@@ -64,7 +64,9 @@ fn change_one(
         let nulls = nulls.join(", ");
         return Err(Kind::InvalidRequest.because(format!("Null value not supported for : {nulls}")));
     }
-    check_name(image, resource)?;
+    if resource.kind == ResourceKind::Broker {
+        check_name(image, resource)?;
+    }
 
     let before: BTreeMap<String, String> =
         image.configs(resource).map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
@@ -75,6 +77,10 @@ fn change_one(
             Some(value) => after.insert(operation.name.clone(), value),
             None => after.remove(&operation.name),
         };
+    }
+    // A topic's name is looked at after what is to be done to lists.
+    if resource.kind == ResourceKind::Topic {
+        check_name(image, resource)?;
     }
     check_values(&after)?;
     if after.len() > CONFIGS_PER_RESOURCE_MAX {

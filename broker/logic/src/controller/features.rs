@@ -20,17 +20,21 @@ pub struct Feature {
     pub default_level: i16,
 }
 
-/// Level of Kafka's metadata.version whose requests and errors are answered: 4.3-IV0. Our records are our own and have versions of their own.
-const METADATA_VERSION: i16 = 30;
+/// The feature whose level says which of Kafka's requests and errors are answered. Our records are our own and have versions of their own.
+const METADATA_VERSION: &str = "metadata.version";
+/// 3.3-IV3, the lowest that Kafka's tools are told of. Nothing can be lowered to it.
+const METADATA_VERSION_MIN: i16 = 7;
+/// 4.3-IV0.
+const METADATA_VERSION_MAX: i16 = 30;
 
 /// Every feature that works.
 pub const FEATURES: &[Feature] = &[
     Feature { name: GROUP_VERSION, min_level: 0, max_level: 1, default_level: 1 },
     Feature {
-        name: "metadata.version",
-        min_level: METADATA_VERSION,
-        max_level: METADATA_VERSION,
-        default_level: METADATA_VERSION,
+        name: METADATA_VERSION,
+        min_level: METADATA_VERSION_MIN,
+        max_level: METADATA_VERSION_MAX,
+        default_level: METADATA_VERSION_MAX,
     },
 ];
 
@@ -94,6 +98,7 @@ fn refusal(image: &MetadataImage, update: &FeatureUpdate) -> Option<String> {
         return Some(format!("Local controller {controller} only supports versions {min}-{max}"));
     }
     let current = image.features().find(|(name, _)| *name == update.name).map_or(0, |(_, level)| level);
+    let is_metadata_version = feature.name == METADATA_VERSION;
     match update.upgrade_type {
         UpgradeType::Upgrade if update.level < current => Some(
             "Can't downgrade the version of this feature without setting the upgrade type to either safe or unsafe \
@@ -102,6 +107,12 @@ fn refusal(image: &MetadataImage, update: &FeatureUpdate) -> Option<String> {
         ),
         UpgradeType::SafeDowngrade | UpgradeType::UnsafeDowngrade if update.level > current => {
             Some("Can't downgrade to a newer version.".to_owned())
+        }
+        UpgradeType::SafeDowngrade if is_metadata_version && update.level < current => Some(
+            "Refusing to perform the requested downgrade because it might delete metadata information.".to_owned(),
+        ),
+        UpgradeType::UnsafeDowngrade if is_metadata_version && update.level < current => {
+            Some("Unsafe metadata downgrade is not supported in this version.".to_owned())
         }
         _ => None,
     }

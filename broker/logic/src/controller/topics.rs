@@ -161,9 +161,10 @@ pub(super) fn delete(image: &MetadataImage, topics: &[TopicRef]) -> (Vec<Record>
             }
         };
         let (name, topic_id) = match (topic, found) {
-            (_, Some(topic)) => (Some(topic.name.to_string()), Some(topic.id)),
-            (TopicRef::Name(name), None) => (Some(name.clone()), None),
-            (TopicRef::Id(id), None) => (None, Some(*id)),
+            // What was named twice is not looked at.
+            (_, Some(topic)) if !twice => (Some(topic.name.to_string()), Some(topic.id)),
+            (TopicRef::Name(name), _) => (Some(name.clone()), None),
+            (TopicRef::Id(id), _) => (None, Some(*id)),
         };
         results.push(DeletedTopic { name, topic_id, result });
     }

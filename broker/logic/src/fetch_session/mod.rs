@@ -53,6 +53,8 @@ pub struct Wanted {
     pub max_bytes: i32,
     /// The leader epoch that the client knows, -1 for any.
     pub current_leader_epoch: i32,
+    /// The leader epoch of the last record that the client has; negative for none.
+    pub last_fetched_epoch: i32,
 }
 
 /// What a response says of one partition, as far as it decides whether the partition is told of again.

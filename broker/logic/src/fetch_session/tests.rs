@@ -17,7 +17,7 @@ fn name(name: &str) -> TopicKey {
 }
 
 fn wanted(fetch_offset: i64) -> Wanted {
-    Wanted { fetch_offset, max_bytes: 1 << 20, current_leader_epoch: 3 }
+    Wanted { fetch_offset, max_bytes: 1 << 20, current_leader_epoch: 3, last_fetched_epoch: -1 }
 }
 
 fn told(high_watermark: i64) -> Told {

@@ -30,7 +30,8 @@ pub struct EpochsOfLog<'a> {
 impl EpochsOfLog<'_> {
     /// Where `requested` ends.
     pub fn end_of(&self, requested: i32) -> EpochEnd {
-        if requested < 0 || requested > self.leader_epoch {
+        // Only -1 says that there is none; what is below it is an epoch before the first.
+        if requested == -1 || requested > self.leader_epoch {
             return UNKNOWN;
         }
         let current = (self.leader_epoch, self.log_end_offset);
@@ -89,6 +90,7 @@ mod tests {
     #[test]
     fn an_epoch_below_the_log_gives_its_start() {
         assert_eq!(end(LOG, 0), (0, 0));
+        assert_eq!(end(LOG, -2), (-2, 0));
         let cut = EpochsOfLog { log_start_offset: 12, ..LOG };
         assert_eq!(end(cut, 0), (0, 12));
         // All that epoch 2 wrote is gone.

@@ -14,7 +14,7 @@ use std::rc::Rc;
 
 use bytes::BytesMut;
 use corelog_logic::controller::{MetadataImage, TopicImage};
-use corelog_storage::batch::{BatchHeader, Compression, only_batch_len};
+use corelog_storage::batch::{BatchError, BatchHeader, Compression, only_batch_len};
 
 pub use request::{ProducePartition, ProduceRequest, ProduceTopic, TopicKey};
 pub use response::{PartitionRefused, PartitionResponse, encode_response};
@@ -160,19 +160,25 @@ fn records(partition: &mut ProducePartition, version: i16) -> Result<BytesMut, R
     let mut records = partition.records.take().filter(|records| !records.is_empty()).ok_or_else(|| {
         ErrorCode::InvalidRecord.because("a produce request must have exactly one record batch per partition")
     })?;
-    let len = only_batch_len(&records).map_err(|error| Refusal::from(&PartitionError::from(error)))?;
+    let refused = |error| Refusal::from(&PartitionError::from(error));
+    if version < 7 {
+        // Codecs come before the number of batches.
+        match BatchHeader::parse(&records) {
+            Ok(header) if header.compression() == Compression::Zstd => {
+                return Err(
+                    ErrorCode::UnsupportedCompressionType.because("zstd needs Produce version 7 or later")
+                );
+            }
+            Err(error @ BatchError::UnknownCompression { .. }) => return Err(refused(error)),
+            _ => {}
+        }
+    }
+    let len = only_batch_len(&records).map_err(refused)?;
     records.truncate(len);
     // What is wrong with a header is said by the owner, which validates everything.
-    if let Ok(header) = BatchHeader::parse(&records) {
-        if header.is_transactional() {
-            return Err(ErrorCode::InvalidTxnState
-                .because("transactions are not supported: this producer has no ongoing transaction"));
-        }
-        if version < 7 && header.compression() == Compression::Zstd {
-            return Err(
-                ErrorCode::UnsupportedCompressionType.because("zstd needs Produce version 7 or later")
-            );
-        }
+    if BatchHeader::parse(&records).is_ok_and(|header| header.is_transactional()) {
+        return Err(ErrorCode::InvalidTxnState
+            .because("transactions are not supported: this producer has no ongoing transaction"));
     }
     Ok(records)
 }

@@ -47,6 +47,7 @@ impl Asked {
                 index: partition.partition,
                 current_leader_epoch: partition.wanted.current_leader_epoch,
                 fetch_offset: partition.wanted.fetch_offset,
+                last_fetched_epoch: partition.wanted.last_fetched_epoch,
                 max_bytes: partition.wanted.max_bytes,
             });
         }
@@ -58,7 +59,6 @@ impl Asked {
         &self,
         broker: &Broker,
         image: &MetadataImage,
-        from_follower: bool,
         partition: &FetchPartition,
     ) -> Result<(Core, PartitionId), ErrorCode> {
         let topic = match self.topics.get(partition.topic) {
@@ -81,8 +81,7 @@ impl Asked {
             }
             None => return Err(ErrorCode::UnknownServerError),
         };
-        let to = broker.route(topic, partition.index).map_err(|refusal| refusal.code)?;
-        if from_follower { Err(ErrorCode::NotLeaderOrFollower) } else { Ok(to) }
+        broker.route(topic, partition.index).map_err(|refusal| refusal.code)
     }
 }
 

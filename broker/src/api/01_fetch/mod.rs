@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 
 pub use request::{FetchPartition, FetchRequest};
-pub use response::{Contents, PartitionResponse, encode_error, encode_response};
+pub use response::{Contents, PartitionResponse, encode_error, encode_failed, encode_response};
 pub use sessions::FetchSessions;
 
 use super::broker::Broker;
@@ -46,6 +46,10 @@ pub(super) fn handle(broker: &Rc<Broker>, mut request: Request) -> Read<Dispatch
     }))
 }
 
+/// Isolation levels. With another one nothing is read, and the whole request fails without a word, as in Kafka.
+const READ_UNCOMMITTED: i8 = 0;
+const READ_COMMITTED: i8 = 1;
+
 /// The first version that names topics by id.
 const TOPIC_IDS: i16 = 13;
 
@@ -62,6 +66,14 @@ async fn answer(broker: &Broker, request: &Request, body: &FetchRequest, deadlin
         Err(refusal) => return refused(refusal),
     };
     let mut fetch = Fetch::plan(broker, body, &asked);
+    if !matches!(body.isolation_level, READ_UNCOMMITTED | READ_COMMITTED) && fetch.reads() {
+        return Reply::bytes(encode_failed(
+            request.begin_response(),
+            request.version,
+            ErrorCode::UnknownServerError,
+            body,
+        ));
+    }
     let charge = fetch.run(broker, deadline).await;
     let image = broker.cores.image();
     let order = fetch.order();
@@ -123,7 +135,7 @@ struct Fetch {
     bytes: usize,
     /// Bytes that each group gave, as a watch counts them.
     found: Vec<usize>,
-    /// Whether a partition answered with an error: that is never kept waiting.
+    /// Whether a partition answered with an error, or that its log is another one: that is never kept waiting.
     failed: bool,
 }
 
@@ -134,7 +146,7 @@ impl Fetch {
         let mut groups = Groups::new();
         let (mut unknown, mut failed) = (Vec::new(), false);
         for (slot, partition) in asked.partitions.iter().enumerate() {
-            match asked.route(broker, &image, body.replica_id >= 0, partition) {
+            match asked.route(broker, &image, partition) {
                 Ok((core, id)) => {
                     groups.push(
                         core,
@@ -143,7 +155,12 @@ impl Fetch {
                             partition: id,
                             fetch_offset: partition.fetch_offset,
                             bytes_max: usize::try_from(partition.max_bytes).unwrap_or(0),
+                            // The request's own limit is negative for the first one alone: less than nothing is left once.
+                            limit_is_negative: partition.max_bytes < 0
+                                || (body.max_bytes < 0 && groups.0.is_empty()),
                             current_leader_epoch: partition.current_leader_epoch,
+                            last_fetched_epoch: partition.last_fetched_epoch,
+                            from_follower: body.replica_id >= 0,
                         },
                     );
                     // Overwritten by the first read.
@@ -161,8 +178,11 @@ impl Fetch {
         // As Kafka: `fetch.max.bytes` bounds what a client may ask for.
         let bytes_max = usize::try_from(body.max_bytes.min(broker.config.fetch_max_bytes)).unwrap_or(0);
         let bytes_min = usize::try_from(body.min_bytes).unwrap_or(0).min(bytes_max);
-        let isolation =
-            if body.isolation_level == 1 { Isolation::ReadCommitted } else { Isolation::ReadUncommitted };
+        let isolation = if body.isolation_level == READ_COMMITTED {
+            Isolation::ReadCommitted
+        } else {
+            Isolation::ReadUncommitted
+        };
         let found = vec![0; groups.0.len()];
         let due = groups.0.iter().map(|group| (0..group.items.len()).collect()).collect();
         let image_version = image.version;
@@ -181,14 +201,23 @@ impl Fetch {
         }
     }
 
-    /// The slots in the order in which they are told, as from Kafka: what does not exist comes last.
+    /// Whether there is any partition to be read.
+    fn reads(&self) -> bool {
+        self.unknown.len() < self.slots.len()
+    }
+
+    /// The slots in the order in which they are told, as from Kafka: what does not exist comes last, topics that no id leads to first.
     fn order(&self) -> Vec<usize> {
         let all = 0..self.slots.len();
         if self.unknown.is_empty() {
             return all.collect();
         }
         let exists = |slot: &usize| self.unknown.binary_search(slot).is_err();
-        all.filter(exists).chain(self.unknown.iter().copied()).collect()
+        let has_no_topic =
+            |slot: &usize| matches!(self.slots.get(*slot), Some(Err(ErrorCode::UnknownTopicId)));
+        let (no_topic, no_partition): (Vec<usize>, Vec<usize>) =
+            self.unknown.iter().copied().partition(has_no_topic);
+        all.filter(exists).chain(no_topic).chain(no_partition).collect()
     }
 
     /// Reads, and waits as long as there is too little to answer. After a wait only what has something new is read. Returns what the
@@ -308,6 +337,7 @@ impl Fetch {
                     let len: usize = found.batches.iter().map(Bytes::len).sum();
                     bytes += len;
                     watched += len.min(range.bytes_max);
+                    self.failed |= found.diverging.is_some();
                 }
                 Err(_) => self.failed = true,
             }

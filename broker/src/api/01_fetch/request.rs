@@ -47,10 +47,12 @@ pub struct FetchPartition {
     pub topic: usize,
     /// The partition's number.
     pub index: i32,
-    /// The leader epoch that the client knows, -1 for any.
+    /// The leader epoch that the client knows, -1 for any: every negative one is taken for that, as in Kafka.
     pub current_leader_epoch: i32,
     /// First offset wanted.
     pub fetch_offset: i64,
+    /// The leader epoch of the last record that the client has; negative for none.
+    pub last_fetched_epoch: i32,
     /// Bytes of batches from this partition.
     pub max_bytes: i32,
 }
@@ -128,11 +130,9 @@ fn topic_key(reader: &mut Reader<'_>, version: i16) -> Read<TopicKey> {
 
 fn partition(reader: &mut Reader<'_>, version: i16, topic: usize) -> Read<FetchPartition> {
     let index = reader.i32()?;
-    let current_leader_epoch = if version >= 9 { reader.i32()? } else { -1 };
+    let current_leader_epoch = if version >= 9 { reader.i32()?.max(-1) } else { -1 };
     let fetch_offset = reader.i64()?;
-    if version >= 12 {
-        reader.i32()?; // last fetched epoch: a follower's
-    }
+    let last_fetched_epoch = if version >= 12 { reader.i32()? } else { -1 };
     if version >= 5 {
         reader.i64()?; // log start offset: a follower's
     }
@@ -140,7 +140,7 @@ fn partition(reader: &mut Reader<'_>, version: i16, topic: usize) -> Read<FetchP
     if version >= FLEXIBLE {
         reader.skip_tagged_fields()?;
     }
-    Ok(FetchPartition { topic, index, current_leader_epoch, fetch_offset, max_bytes })
+    Ok(FetchPartition { topic, index, current_leader_epoch, fetch_offset, last_fetched_epoch, max_bytes })
 }
 
 fn forgotten(reader: &mut Reader<'_>, version: i16, mut elements: usize) -> Read<Vec<(TopicKey, Vec<i32>)>> {

@@ -1,16 +1,22 @@
 //! Encodes Fetch responses v4 to v18: headers laid by hand, batches as the pieces of memory they lie in.
 //!
-//! Deliberately absent: preferred read replicas, diverging epochs and current leaders (KIP-392, 595, 951), which a single
+//! Deliberately absent: preferred read replicas and current leaders (KIP-392, 951), which a single
 //! node has no use for.
 
 use bytes::{BufMut, Bytes, BytesMut};
 use corelog_logic::fetch_session::TopicKey;
 
-use super::request::FetchPartition;
+use super::request::{FetchPartition, FetchRequest};
 use crate::api::dispatch::end_response;
 use crate::api::error_code::ErrorCode;
 use crate::api::wire::WriteWire;
 use crate::drive::tasks::{Fetched, Isolation};
+
+/// First version that names topics by id.
+const TOPIC_IDS: i16 = 13;
+
+/// Where a partition tells that its log parts from the client's (KIP-595).
+const DIVERGING_EPOCH_TAG: u32 = 0;
 
 /// What a partition is answered.
 pub type PartitionResponse = Result<Fetched, ErrorCode>;
@@ -60,6 +66,30 @@ pub fn encode_error(mut frame: BytesMut, version: i16, code: ErrorCode, session_
     end_response(frame, 0)
 }
 
+/// A response to a request that failed as a whole: every partition that it lists has the error, as long as topics have names.
+pub fn encode_failed(frame: BytesMut, version: i16, code: ErrorCode, body: &FetchRequest) -> Bytes {
+    if version >= TOPIC_IDS {
+        return encode_error(frame, version, code, body.session_id);
+    }
+    let flexible = version >= 12;
+    let mut laid = Laid { frame, batches: Vec::new(), batch_bytes: 0 };
+    begin(&mut laid.frame, version, code, body.session_id);
+    laid.frame.put_count(flexible, body.topics.len());
+    let mut rest = body.partitions.as_slice();
+    for (place, topic) in body.topics.iter().enumerate() {
+        laid.topic(flexible, topic);
+        let (partitions, others) = rest.split_at(rest.partition_point(|partition| partition.topic <= place));
+        rest = others;
+        laid.frame.put_count(flexible, partitions.len());
+        for partition in partitions {
+            laid.partition(version, partition.index, true, &mut Err(code));
+        }
+        laid.frame.put_no_tags(flexible);
+    }
+    laid.frame.put_no_tags(flexible);
+    end_response(laid.frame, 0)
+}
+
 fn begin(frame: &mut BytesMut, version: i16, code: ErrorCode, session_id: i32) {
     frame.put_i32(0); // throttle time
     if version >= 7 {
@@ -79,20 +109,34 @@ impl Laid {
         self.frame.put_count(flexible, runs().count());
         for run in runs() {
             match run.first().and_then(|first| contents.topics.get(first.topic)) {
-                Some(TopicKey::Name(name)) => self.frame.put_string(flexible, name),
-                Some(TopicKey::Id(id)) => self.frame.put_slice(&id.0),
+                Some(topic) => self.topic(flexible, topic),
                 None => unreachable!("a partition is of one of the topics"),
             }
             self.frame.put_count(flexible, run.len());
             for (partition, slot) in run.iter().zip(included.by_ref()) {
                 let Some(slot) = slots.get_mut(*slot) else { unreachable!("a slot for each partition") };
-                self.partition(version, partition.index, contents.isolation, slot);
+                let tells_aborted = match slot {
+                    Ok(found) => contents.isolation == Isolation::ReadCommitted && found.diverging.is_none(),
+                    // What is not there was not even read.
+                    Err(code) => {
+                        matches!(code, ErrorCode::UnknownTopicOrPartition | ErrorCode::UnknownTopicId)
+                    }
+                };
+                self.partition(version, partition.index, tells_aborted, slot);
             }
             self.frame.put_no_tags(flexible);
         }
     }
 
-    fn partition(&mut self, version: i16, index: i32, isolation: Isolation, slot: &mut PartitionResponse) {
+    fn topic(&mut self, flexible: bool, topic: &TopicKey) {
+        match topic {
+            TopicKey::Name(name) => self.frame.put_string(flexible, name),
+            TopicKey::Id(id) => self.frame.put_slice(&id.0),
+        }
+    }
+
+    /// `tells_aborted` is whether there is a list of aborted transactions, which is empty: there are none.
+    fn partition(&mut self, version: i16, index: i32, tells_aborted: bool, slot: &mut PartitionResponse) {
         let flexible = version >= 12;
         let (code, high_watermark, last_stable_offset, log_start_offset) = match slot {
             Ok(found) => {
@@ -108,11 +152,10 @@ impl Laid {
         if version >= 5 {
             frame.put_i64(log_start_offset);
         }
-        // Aborted transactions: null where nobody asked, as from Kafka; there are none otherwise.
-        match (isolation, slot.is_ok()) {
-            (Isolation::ReadCommitted, true) => frame.put_count(flexible, 0),
-            _ if flexible => frame.put_varint(0),
-            _ => frame.put_i32(-1),
+        match (tells_aborted, flexible) {
+            (true, _) => frame.put_count(flexible, 0),
+            (false, true) => frame.put_varint(0),
+            (false, false) => frame.put_i32(-1),
         }
         if version >= 11 {
             frame.put_i32(-1); // preferred read replica
@@ -124,7 +167,19 @@ impl Laid {
             self.batches.push((frame.len(), batches));
             self.batch_bytes += len;
         }
-        self.frame.put_no_tags(flexible);
+        match slot {
+            Ok(Fetched { diverging: Some(end), .. }) if flexible => {
+                let frame = &mut self.frame;
+                frame.put_varint(1);
+                frame.put_varint(DIVERGING_EPOCH_TAG);
+                // Epoch, offset, and no tags in it.
+                frame.put_varint(4 + 8 + 1);
+                frame.put_i32(end.leader_epoch);
+                frame.put_i64(end.end_offset);
+                frame.put_no_tags(true);
+            }
+            _ => self.frame.put_no_tags(flexible),
+        }
     }
 
     fn into_pieces(self) -> Vec<Bytes> {

@@ -175,6 +175,7 @@ fn code(error: SessionError) -> ErrorCode {
 fn wanted(partition: &FetchPartition) -> Wanted {
     Wanted {
         fetch_offset: partition.fetch_offset,
+        last_fetched_epoch: partition.last_fetched_epoch,
         max_bytes: partition.max_bytes,
         current_leader_epoch: partition.current_leader_epoch,
     }
@@ -187,6 +188,7 @@ fn told(answer: &PartitionResponse) -> Told {
             last_stable_offset: found.last_stable_offset,
             log_start_offset: found.log_start_offset,
             has_records: !found.batches.is_empty(),
+            must_tell: found.diverging.is_some(),
             ..Told::NOTHING
         },
         Err(_) => Told { failed: true, ..Told::NOTHING },

@@ -31,7 +31,7 @@ pub(super) const LOGS: &[Setting] = &[
     key::long("log.retention.ms", None).at_least(-1).dynamic().acts("How long records are kept, in milliseconds."),
     key::int("log.retention.minutes", None).at_least(-1).acts("How long records are kept, in minutes."),
     key::int("log.retention.hours", Some("168")).at_least(-1).acts("How long records are kept, in hours."),
-    key::long("log.retention.bytes", Some("-1")).at_least(-1).dynamic().acts("How many bytes of a partition are kept."),
+    key::long("log.retention.bytes", Some("-1")).dynamic().acts("How many bytes of a partition are kept; any negative number for all."),
     key::long("log.initial.task.delay.ms", Some("30000")).at_least(0).acts("How long after the start old segments are looked for first, in milliseconds."),
     key::long("log.retention.check.interval.ms", Some("300000")).at_least(1).acts("How often old segments are looked for, in milliseconds."),
     key::long("log.local.retention.ms", Some("-2")).at_least(-2).dynamic().not_yet("How long records that were moved to remote storage are kept here. There is no remote storage."),

@@ -80,6 +80,7 @@ pub(super) const NETWORK: &[Setting] = &[
         "principal.builder.class",
         Some("org.apache.kafka.common.security.authenticator.DefaultKafkaPrincipalBuilder"),
     )
+    .dynamic()
     .not_yet("Kafka's class that names a connection's principal. Corelog loads no classes."),
     key::class("client.quota.callback.class", None)
         .not_yet("Kafka's class that computes quotas. Corelog loads no classes."),

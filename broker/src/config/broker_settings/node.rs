@@ -11,6 +11,7 @@ pub(super) const NODE: &[Setting] = &[
     key::list("advertised.listeners", None).acts("Addresses that clients are told to use. Unset, each client is told the address it dialled."),
     key::list("listener.security.protocol.map", Some("PLAINTEXT:PLAINTEXT")).acts("Protocol of each listener name. Only PLAINTEXT is served so far; CONTROLLER listeners are ignored, for one node is its own controller."),
     key::int("node.id", Some("1")).at_least(0).acts("Number of this node. Kept in meta.properties at the first start."),
+    key::int("broker.id", Some("-1")).not_yet("Kafka's older name for node.id, which counts."),
     key::list("process.roles", Some("broker,controller")).each_of(&["broker", "controller"]).not_yet("Roles of this process. A single Corelog node always plays both."),
     key::list("controller.quorum.voters", Some("")).not_yet("Voters of the metadata quorum. A single node is its own quorum."),
     key::list("controller.quorum.bootstrap.servers", Some("")).not_yet("Where to find the metadata quorum. A single node is its own quorum."),

@@ -43,13 +43,18 @@ fn a_level_is_set_again_and_others_are_refused_in_kafkas_words() {
     let mut refused = |name, level, kind| controller.update_features(update(name, level, kind)).unwrap_err();
     assert_eq!(
         refused("metadata.version", 31, up),
-        "Invalid update version 31 for feature metadata.version. Local controller 1 only supports versions 30-30"
+        "Invalid update version 31 for feature metadata.version. Local controller 1 only supports versions 7-30"
     );
     assert_eq!(
         refused("x", 1, up),
         "Invalid update version 1 for feature x. Local controller 1 does not support this feature."
     );
     assert_eq!(refused("x", 0, down), "Invalid update version 0 for feature x. Feature x not found.");
+    assert!(refused("metadata.version", 20, down).ends_with("because it might delete metadata information."));
+    assert!(
+        refused("metadata.version", 20, UpgradeType::UnsafeDowngrade)
+            .ends_with("Unsafe metadata downgrade is not supported in this version.")
+    );
     assert!(refused("metadata.version", -1, down).ends_with("A feature version cannot be less than 0."));
     assert!(
         refused("metadata.version", 30, UpgradeType::Unknown)
