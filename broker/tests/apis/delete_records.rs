@@ -52,6 +52,37 @@ fn the_answer_is_where_each_log_starts_now() {
 }
 
 #[test]
+fn what_is_named_twice_is_answered_once_and_nothing_not_at_all() {
+    let bench = Bench::new();
+    bench.topic("orders", 2);
+    (0..2).for_each(|partition| fill(&bench, "orders", partition, 5));
+    assert_eq!(
+        delete(&bench, "orders", &[(0, 4), (1, 1), (0, 2)]),
+        [(0, 0, 2), (1, 0, 1)],
+        "the last offset counts"
+    );
+    let topic = |partitions| {
+        DeleteRecordsTopic::default()
+            .with_name(TopicName(StrBytes::from_static_str("orders")))
+            .with_partitions(partitions)
+    };
+    let one = |index| vec![DeleteRecordsPartition::default().with_partition_index(index).with_offset(3)];
+    let nothing = DeleteRecordsTopic::default().with_name(TopicName(StrBytes::from_static_str("nothing")));
+    let topics = vec![topic(one(0)), nothing, topic(one(1)), topic(Vec::new())];
+    let response: DeleteRecordsResponse =
+        bench.ask(21, 2, &DeleteRecordsRequest::default().with_topics(topics));
+    let answered: Vec<_> = response
+        .topics
+        .iter()
+        .map(|topic| {
+            let lows = topic.partitions.iter().map(|partition| partition.low_watermark).collect::<Vec<_>>();
+            (topic.name.as_str(), lows)
+        })
+        .collect();
+    assert_eq!(answered, [("orders", vec![3, 3])]);
+}
+
+#[test]
 fn what_cannot_be_deleted_is_refused_with_kafkas_number() {
     let bench = Bench::new();
     let partition = bench.partition_of_new_topic("orders");
