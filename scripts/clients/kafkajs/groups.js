@@ -49,7 +49,8 @@ exports.checks = async ({ kafka, admin, check, topic, send }) => {
     for (let partition = 0; partition < PARTITIONS; partition++) {
       for (let number = 0; number < perPartition; number++) messages.push({ value: String(number), partition })
     }
-    return send(name, messages)
+    // A retry must not write them twice: they are counted by their offsets.
+    return send(name, messages, { idempotent: true, maxInFlightRequests: 1 })
   }
   const committed = async (groupId, name) => {
     const [told] = await admin.fetchOffsets({ groupId, topics: [name] })
