@@ -300,6 +300,10 @@ impl Side {
 
     /// A session's id is the broker's choice; scripts go on with it under its nominal name.
     fn learn_session(&mut self, tree: &mut Tree) {
+        // With an error it is the request's own that comes back.
+        if tree.field("error_code").is_none_or(|code| code.plain() != "0") {
+            return;
+        }
         let Tree::Fields(fields) = tree else { return };
         for (name, value) in fields {
             let Tree::Atom(id) = value else { continue };
