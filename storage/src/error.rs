@@ -64,4 +64,9 @@ impl StorageError {
             _ => false,
         }
     }
+
+    /// Whether the operating system said that there is no such file.
+    pub fn is_not_found(&self) -> bool {
+        matches!(self, Self::Io { source, .. } if source.kind() == std::io::ErrorKind::NotFound)
+    }
 }

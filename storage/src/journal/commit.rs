@@ -1,18 +1,20 @@
 //! A commit while it fills: entries copied once into aligned chunks that are reused from commit to commit.
 //!
+//! Large batches are copied into runs of blocks that go straight to their segments, and leave only their edges in the commit.
 //! Called by the journal for each append, and by the writer when it takes the commit over. Deliberately absent: where
 //! the commit goes (`ring`) and how it is written (`writer`).
 
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
+use std::ops::Range;
 use std::rc::Rc;
 
 use xxhash_rust::xxh3::Xxh3Default;
 
 use super::Committed;
-use super::format::{COMMIT_HEADER_BYTES, EntryHeader, entry_padding};
+use super::format::{COMMIT_HEADER_BYTES, Cut, EntryHeader, InPlace, entry_bytes, entry_padding};
 use super::ring::Placement;
-use crate::io::{ALIGN, Buffer, Io, TRANSFER_BYTES_MAX, align_up};
+use crate::io::{ALIGN, Buffer, Io, TRANSFER_BYTES_MAX, align_down, align_up};
 use crate::types::LogId;
 
 /// The smallest chunk worth keeping, in bytes.
@@ -107,19 +109,89 @@ impl Notices {
     }
 }
 
+/// Bytes that are being collected in aligned chunks.
+struct Filling<B> {
+    chunks: Vec<B>,
+    /// Bytes filled in the last chunk.
+    filled: usize,
+    len: usize,
+}
+
+impl<B: Buffer> Filling<B> {
+    fn copy(&mut self, io: &impl Io<Buf = B>, pool: &mut ChunkPool<B>, mut bytes: &[u8]) {
+        self.len += bytes.len();
+        while !bytes.is_empty() {
+            let room = self.chunks.last_mut().map_or(&mut [][..], |chunk| &mut chunk.as_mut()[self.filled..]);
+            if room.is_empty() {
+                // Doubling: what outgrows what was expected needs few chunks, and few writes.
+                let wanted = self.len.max(bytes.len());
+                self.chunks.push(pool.take(io, wanted));
+                self.filled = 0;
+                continue;
+            }
+            let (now, later) = bytes.split_at(bytes.len().min(room.len()));
+            room[..now.len()].copy_from_slice(now);
+            self.filled += now.len();
+            bytes = later;
+        }
+    }
+
+    /// Drops what is in no whole block.
+    fn cut_to_whole_blocks(&mut self, pool: &mut ChunkPool<B>) {
+        let whole = align_down(self.filled as u64) as usize;
+        match self.chunks.last_mut() {
+            Some(last) if whole > 0 => last.truncate(whole),
+            _ => self.chunks.pop().into_iter().for_each(|chunk| pool.give(chunk)),
+        }
+    }
+}
+
+/// Blocks on their way to a segment: batches of one log that follow each other without a gap.
+pub(crate) struct Run<B, F> {
+    log_id: LogId,
+    segment_base_offset: i64,
+    pub(crate) file: F,
+    /// Byte of the segment where its first block goes.
+    pub(crate) from: u64,
+    bytes: Filling<B>,
+}
+
+impl<B, F> Run<B, F> {
+    /// Position behind what was collected.
+    fn end(&self) -> u64 {
+        self.from + self.bytes.len as u64
+    }
+
+    fn goes_on_with(&self, header: &EntryHeader) -> bool {
+        self.log_id == header.log_id
+            && self.segment_base_offset == header.segment_base_offset
+            && self.end() == u64::from(header.segment_position)
+    }
+
+    /// What is to be written; whole blocks once the commit is closed.
+    pub(crate) fn into_chunks(self) -> Vec<B> {
+        self.bytes.chunks
+    }
+}
+
+/// Segments that one commit writes to at most: each costs a flush of its own.
+const RUNS_MAX: usize = 16;
+
 /// A commit that fills, or is full and waits for the writer.
 pub(crate) struct Commit<B, F> {
     pub(crate) place: Placement<F>,
-    pub(crate) chunks: Vec<B>,
-    /// Bytes filled, header included.
-    pub(crate) len: usize,
+    bytes: Filling<B>,
     /// Bytes it may grow to.
     pub(crate) len_max: usize,
     pub(crate) entries: u32,
     pub(crate) notices: Notices,
+    /// What goes straight to segments.
+    pub(crate) runs: Vec<Run<B, F>>,
+    /// Bytes of batches in runs.
+    in_place_bytes: usize,
+    /// What its entries would take if none were in place: what was charged for them.
+    pub(crate) charged_bytes: usize,
     hasher: Xxh3Default,
-    /// Bytes filled in the last chunk.
-    filled: usize,
 }
 
 impl<B: Buffer, F> Commit<B, F> {
@@ -134,24 +206,42 @@ impl<B: Buffer, F> Commit<B, F> {
         let first = pool.take(io, len_expected.max(pool.expected));
         Self {
             place,
-            chunks: vec![first],
-            len: COMMIT_HEADER_BYTES,
+            bytes: Filling { chunks: vec![first], filled: COMMIT_HEADER_BYTES, len: COMMIT_HEADER_BYTES },
             len_max,
             entries: 0,
             notices: Notices::default(),
+            runs: Vec::new(),
+            in_place_bytes: 0,
+            charged_bytes: 0,
             hasher: Xxh3Default::new(),
-            filled: COMMIT_HEADER_BYTES,
         }
+    }
+
+    /// Bytes filled, header included.
+    pub(crate) fn len(&self) -> usize {
+        self.bytes.len
     }
 
     /// Logical position right behind the last entry.
     pub(crate) fn end(&self) -> u64 {
-        self.place.position + self.len as u64
+        self.place.position + self.len() as u64
     }
 
     /// Length on disk.
     pub(crate) fn padded_len(&self) -> u64 {
-        align_up(self.len as u64)
+        align_up(self.len() as u64)
+    }
+
+    /// Whether an entry of `len` bytes fits.
+    pub(crate) fn takes(&self, len: usize) -> bool {
+        self.len() + len <= self.len_max
+    }
+
+    /// Whether a batch of `len` bytes may go to its segment with this commit, which has room for its entry.
+    pub(crate) fn takes_in_place(&self, header: &EntryHeader, len: usize) -> bool {
+        let goes_on = self.runs.iter().any(|run| run.goes_on_with(header));
+        (self.in_place_bytes == 0 || self.in_place_bytes + len <= self.len_max)
+            && (goes_on || self.runs.len() < RUNS_MAX)
     }
 
     /// Copies one entry in. The caller has seen that it fits.
@@ -164,6 +254,7 @@ impl<B: Buffer, F> Commit<B, F> {
         log: &Rc<dyn Committed>,
     ) {
         let payload_len: usize = payload.iter().map(|part| part.len()).sum();
+        self.charged_bytes += entry_bytes(payload_len);
         self.copy(io, pool, &header.encode(payload_len as u32));
         for part in payload {
             self.copy(io, pool, part);
@@ -173,23 +264,54 @@ impl<B: Buffer, F> Commit<B, F> {
         self.notices.add(header.log_id, header.next_offset, log);
     }
 
-    fn copy(&mut self, io: &impl Io<Buf = B>, pool: &mut ChunkPool<B>, mut bytes: &[u8]) {
-        self.hasher.update(bytes);
-        self.len += bytes.len();
-        while !bytes.is_empty() {
-            let room = self.chunks.last_mut().map_or(&mut [][..], |chunk| &mut chunk.as_mut()[self.filled..]);
-            if room.is_empty() {
-                // Doubling: a commit that outgrew what was expected needs few chunks, and few writes.
-                let wanted = self.len.max(bytes.len());
-                self.chunks.push(pool.take(io, wanted));
-                self.filled = 0;
-                continue;
+    /// Copies a batch's whole blocks into a run, and one entry with the rest. Returns the blocks of the segment that the commit
+    /// now writes because of it: its own, and the one it shares with the batch before when that is in the same run.
+    pub(crate) fn push_in_place(
+        &mut self,
+        io: &impl Io<Buf = B>,
+        pool: &mut ChunkPool<B>,
+        header: &EntryHeader,
+        batch: &[u8],
+        file: &F,
+        log: &Rc<dyn Committed>,
+    ) -> Range<u64>
+    where
+        F: Clone,
+    {
+        let cut = Cut::of(header.segment_position, batch.len());
+        let (head, rest) = batch.split_at(cut.head);
+        let (blocks, tail) = rest.split_at(cut.blocks);
+        self.push(io, pool, header, &[&InPlace::header(batch.len(), blocks), head, tail], log);
+        self.charged_bytes += entry_bytes(batch.len()) - entry_bytes(cut.payload_len());
+        self.in_place_bytes += batch.len();
+        let position = u64::from(header.segment_position);
+        let run = match self.runs.iter_mut().position(|run| run.goes_on_with(header)) {
+            Some(at) => {
+                let run = &mut self.runs[at];
+                run.bytes.copy(io, pool, batch);
+                return align_down(position)..align_down(run.end());
             }
-            let (now, later) = bytes.split_at(bytes.len().min(room.len()));
-            room[..now.len()].copy_from_slice(now);
-            self.filled += now.len();
-            bytes = later;
+            None => Run {
+                log_id: header.log_id,
+                segment_base_offset: header.segment_base_offset,
+                file: file.clone(),
+                from: align_up(position),
+                bytes: Filling { chunks: Vec::new(), filled: 0, len: 0 },
+            },
+        };
+        self.runs.push(run);
+        match self.runs.last_mut() {
+            Some(run) => {
+                run.bytes.copy(io, pool, rest);
+                run.from..align_down(run.end())
+            }
+            None => 0..0,
         }
+    }
+
+    fn copy(&mut self, io: &impl Io<Buf = B>, pool: &mut ChunkPool<B>, bytes: &[u8]) {
+        self.hasher.update(bytes);
+        self.bytes.copy(io, pool, bytes);
     }
 
     /// Hash of everything behind the header.
@@ -197,16 +319,25 @@ impl<B: Buffer, F> Commit<B, F> {
         self.hasher.digest()
     }
 
-    /// Pads the last chunk with zeros to a block, cuts it there, and puts the header in front.
+    /// Pads the last chunk with zeros to a block, cuts it there, and puts the header in front; runs keep their whole blocks.
     pub(crate) fn close(&mut self, pool: &mut ChunkPool<B>, header: &[u8; COMMIT_HEADER_BYTES]) {
-        pool.expected = (pool.expected * 7 + self.len) / 8;
-        if let Some(last) = self.chunks.last_mut() {
-            let padded = self.filled.next_multiple_of(ALIGN);
-            last.as_mut()[self.filled..padded].fill(0);
+        let Filling { chunks, filled, len } = &mut self.bytes;
+        pool.expected = (pool.expected * 7 + *len) / 8;
+        if let Some(last) = chunks.last_mut() {
+            let padded = filled.next_multiple_of(ALIGN);
+            last.as_mut()[*filled..padded].fill(0);
             last.truncate(padded);
         }
-        if let Some(first) = self.chunks.first_mut() {
+        if let Some(first) = chunks.first_mut() {
             first.as_mut()[..COMMIT_HEADER_BYTES].copy_from_slice(header);
         }
+        for run in &mut self.runs {
+            run.bytes.cut_to_whole_blocks(pool);
+        }
+    }
+
+    /// What is to be written to the journal.
+    pub(crate) fn take_chunks(&mut self) -> Vec<B> {
+        std::mem::take(&mut self.bytes.chunks)
     }
 }

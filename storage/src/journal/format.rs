@@ -9,7 +9,9 @@ use crate::io::ALIGN;
 use crate::types::LogId;
 
 /// Format version of journal extents.
-pub const FORMAT_VERSION: u32 = 1;
+pub const FORMAT_VERSION: u32 = 2;
+/// The oldest version that is read: it lacks [`EntryKind::AppendInPlace`].
+const FORMAT_VERSION_MIN: u32 = 1;
 /// Bytes of an extent header; the rest of its block is zero.
 pub const EXTENT_HEADER_BYTES: usize = 64;
 /// Bytes of a commit header.
@@ -123,7 +125,7 @@ impl ExtentHeader {
             return None;
         }
         let version = fields.u32()?;
-        if version != FORMAT_VERSION {
+        if !(FORMAT_VERSION_MIN..=FORMAT_VERSION).contains(&version) {
             return Some(ExtentBlock::UnknownVersion(version));
         }
         let header = Self {
@@ -222,6 +224,9 @@ pub enum EntryKind {
     LogStart,
     /// The log is gone; the payload is empty.
     Drop,
+    /// As `Append`, but the batch's whole blocks were written straight to its segment by the same commit; the payload, an
+    /// [`InPlace`], has the rest.
+    AppendInPlace,
 }
 
 impl EntryKind {
@@ -230,6 +235,7 @@ impl EntryKind {
             Self::Append => 1,
             Self::LogStart => 2,
             Self::Drop => 3,
+            Self::AppendInPlace => 4,
         }
     }
 
@@ -238,6 +244,7 @@ impl EntryKind {
             1 => Some(Self::Append),
             2 => Some(Self::LogStart),
             3 => Some(Self::Drop),
+            4 => Some(Self::AppendInPlace),
             _ => None,
         }
     }
@@ -295,6 +302,74 @@ impl EntryHeader {
         let payload = fields.bytes(payload_len)?;
         fields.bytes(entry_padding(payload_len))?;
         Some((header, payload, fields.0))
+    }
+}
+
+/// How a batch at a byte of its segment is cut at the blocks' boundaries.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Cut {
+    /// Bytes before the first whole block.
+    pub head: usize,
+    /// Bytes of whole blocks; 0 when the batch holds none.
+    pub blocks: usize,
+    /// Bytes after the last whole block.
+    pub tail: usize,
+}
+
+impl Cut {
+    /// Cuts `len` bytes at `position`.
+    pub fn of(position: u32, len: usize) -> Self {
+        let head = (u64::from(position).next_multiple_of(ALIGN as u64) - u64::from(position)) as usize;
+        let head = head.min(len);
+        let blocks = (len - head) / ALIGN * ALIGN;
+        Self { head, blocks, tail: len - head - blocks }
+    }
+
+    /// Bytes of an [`InPlace`] payload.
+    pub fn payload_len(&self) -> usize {
+        IN_PLACE_HEADER_BYTES + self.head + self.tail
+    }
+}
+
+/// Bytes of an [`InPlace`] payload before the batch's own.
+pub const IN_PLACE_HEADER_BYTES: usize = 16;
+
+/// The payload of [`EntryKind::AppendInPlace`]: what the segment's blocks do not hold, and a hash of what they do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct InPlace<'a> {
+    /// How the batch is cut.
+    pub cut: Cut,
+    /// Hash of the bytes in whole blocks.
+    pub blocks_hash: u64,
+    /// The batch's bytes before its first whole block.
+    pub head: &'a [u8],
+    /// Its bytes after the last one.
+    pub tail: &'a [u8],
+}
+
+impl<'a> InPlace<'a> {
+    /// What precedes the batch's own bytes in the payload: its length and the hash.
+    pub fn header(batch_len: usize, blocks: &[u8]) -> [u8; IN_PLACE_HEADER_BYTES] {
+        let mut out = [0; IN_PLACE_HEADER_BYTES];
+        out[..4].copy_from_slice(&(batch_len as u32).to_le_bytes());
+        out[8..].copy_from_slice(&xxh3_64(blocks).to_le_bytes());
+        out
+    }
+
+    /// Reads the payload of an entry at `position` of its segment; `None` when it is none.
+    pub fn decode(position: u32, payload: &'a [u8]) -> Option<Self> {
+        let mut fields = Fields(payload);
+        let len = fields.u32()? as usize;
+        fields.u32()?;
+        let blocks_hash = fields.u64()?;
+        let cut = Cut::of(position, len);
+        let (head, tail) = (fields.bytes(cut.head)?, fields.bytes(cut.tail)?);
+        (fields.0.is_empty() && cut.blocks > 0).then_some(Self { cut, blocks_hash, head, tail })
+    }
+
+    /// Whether `blocks` are the bytes that were written.
+    pub fn blocks_are_whole(&self, blocks: &[u8]) -> bool {
+        blocks.len() == self.cut.blocks && xxh3_64(blocks) == self.blocks_hash
     }
 }
 

@@ -16,18 +16,19 @@ mod writer;
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
 pub use extents::retire;
 pub use format::{EntryHeader, EntryKind};
 pub use planted::Bugs;
-pub use replay::{RETIRED, Replayed, ReplayedSession, replay};
+pub use replay::{RETIRED, Replayed, ReplayedSession, Visitor, replay};
 
 use crate::io::{Class, Io};
 use crate::{Result, StorageError};
 use commit::{ChunkPool, Commit};
-use format::{COMMIT_HEADER_BYTES, entry_bytes};
+use format::{COMMIT_HEADER_BYTES, Cut, entry_bytes};
 use ring::{Extent, Geometry, Ring};
 use waiters::Waiters;
 
@@ -59,9 +60,14 @@ pub struct JournalOptions {
     pub commit_bytes_max: usize,
     /// Entries accepted and not yet durable take at most this many bytes (one larger entry alone is let in).
     pub pending_bytes_max: usize,
+    /// A batch with at least this many bytes of whole blocks is written to its segment once, and not to the journal first.
+    pub in_place_bytes_min: usize,
     /// For tests only.
     pub bugs: Bugs,
 }
+
+/// See [`JournalOptions::in_place_bytes_min`]. Smaller writes are better collected.
+const IN_PLACE_BYTES_MIN: usize = 32 * 1024;
 
 impl JournalOptions {
     /// The defaults for a journal of `capacity_bytes`: a first extent of 8 MiB (or an eighth, where that is less) and
@@ -77,6 +83,7 @@ impl JournalOptions {
             flush: FlushMode::Always,
             commit_bytes_max: 1 << 20,
             pending_bytes_max: 4 << 20,
+            in_place_bytes_min: IN_PLACE_BYTES_MIN,
             bugs: Bugs::default(),
         }
     }
@@ -113,8 +120,10 @@ pub trait Committed {
 /// What one commit cost.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct CommitReport {
-    /// Bytes written, padding included.
+    /// Bytes written to the journal, padding included.
     pub bytes: u64,
+    /// Bytes written straight to segments.
+    pub in_place_bytes: u64,
     /// Entries in it.
     pub entries: u32,
     /// Nanoseconds from the issue of the writes to their completion.
@@ -130,8 +139,10 @@ pub struct JournalStats {
     pub commits: u64,
     /// Entries in them.
     pub entries: u64,
-    /// Bytes written, padding included.
+    /// Bytes written to the journal, padding included.
     pub bytes: u64,
+    /// Bytes written straight to segments.
+    pub in_place_bytes: u64,
     /// Nanoseconds spent in writes.
     pub write_ns: u64,
     /// Nanoseconds spent in flushes.
@@ -156,6 +167,10 @@ struct State<I: Io> {
     /// Full commits, oldest first. With `filling` and the one in flight bounded by `pending_bytes_max`.
     full: VecDeque<OpenCommit<I>>,
     pending_bytes: usize,
+    /// What is only in segments and no checkpoint covers: position behind each entry, and bytes. It counts as used, so that
+    /// the capacity bounds what a restart must read.
+    in_place: VecDeque<(u64, u64)>,
+    in_place_bytes: u64,
     /// Hash of the last commit issued: what the next one chains to.
     previous_hash: u64,
     /// Everything below is durable under the flush mode.
@@ -232,6 +247,8 @@ impl<I: Io> Journal<I> {
             filling: None,
             full: VecDeque::new(),
             pending_bytes: 0,
+            in_place: VecDeque::new(),
+            in_place_bytes: 0,
             previous_hash: options.session,
             durable: 0,
             failed: None,
@@ -279,7 +296,7 @@ impl<I: Io> Journal<I> {
             state.stats.full += 1;
             return Err(AppendError::Full);
         }
-        if state.filling.as_ref().is_none_or(|commit| commit.len + len > commit.len_max) {
+        if state.filling.as_ref().is_none_or(|commit| !commit.takes(len)) {
             state.begin_commit(inner, len);
         }
         let Some(commit) = state.filling.as_mut() else { return Err(AppendError::Full) };
@@ -290,6 +307,54 @@ impl<I: Io> Journal<I> {
         inner.work.wake_all();
         inner.pressure.wake(state.used_bytes());
         Ok(ticket)
+    }
+
+    /// Whether a batch of `len` bytes at `position` of its segment is large enough for [`Self::append_in_place`].
+    pub fn wants_in_place(&self, position: u32, len: usize) -> bool {
+        let blocks = Cut::of(position, len).blocks;
+        blocks > 0 && blocks >= self.inner.options.in_place_bytes_min
+    }
+
+    /// Takes a batch into the commit that fills, as [`Self::append`] does, but has the same commit write its whole blocks to
+    /// `file`, its segment: only its edges are in the journal. The file must be durable in its directory. Returns the
+    /// segment's blocks that the commit writes because of it; nobody else may write those.
+    ///
+    /// # Errors
+    /// As [`Self::append`]; `Full` also when only an append in place would not be taken.
+    pub fn append_in_place(
+        &self,
+        header: &EntryHeader,
+        batch: &[u8],
+        file: &Rc<I::File>,
+        log: &Rc<dyn Committed>,
+    ) -> std::result::Result<(Ticket, Range<u64>), AppendError> {
+        let inner = &*self.inner;
+        let charged = inner.admit(batch.len())?;
+        let len = entry_bytes(Cut::of(header.segment_position, batch.len()).payload_len());
+        let mut state = inner.state.borrow_mut();
+        let state = &mut *state;
+        if !state.is_bounded(inner, charged) {
+            return Err(AppendError::Full);
+        }
+        let taken = |commit: &OpenCommit<I>| commit.takes(len) && commit.takes_in_place(header, batch.len());
+        if !state.filling.as_ref().is_some_and(taken) {
+            let unfinished = state.filling.as_ref().map_or(0, Commit::padded_len);
+            if !state.ring.fits(unfinished, (COMMIT_HEADER_BYTES + len) as u64) {
+                return Err(AppendError::Full);
+            }
+            state.begin_commit(inner, len);
+        }
+        let Some(commit) = state.filling.as_mut() else { return Err(AppendError::Full) };
+        let start = commit.end();
+        let blocks = commit.push_in_place(&inner.io, &mut state.chunks, header, batch, file, log);
+        let ticket = Ticket { start, end: commit.end() };
+        state.pending_bytes += charged;
+        let bytes = (charged - len) as u64;
+        state.in_place.push_back((ticket.end, bytes));
+        state.in_place_bytes += bytes;
+        inner.work.wake_all();
+        inner.pressure.wake(state.used_bytes());
+        Ok((ticket, blocks))
     }
 
     /// Whether an append of `payload_len` bytes would be taken now.
@@ -346,7 +411,8 @@ impl<I: Io> Journal<I> {
         let freed = {
             let mut state = self.inner.state.borrow_mut();
             let up_to = up_to.min(state.durable);
-            state.ring.release(up_to)
+            let freed = state.ring.release(up_to);
+            state.release_in_place(up_to) || freed
         };
         if freed {
             self.inner.room.wake_all();
@@ -425,13 +491,28 @@ impl<I: Io> Drop for Journal<I> {
 impl<I: Io> State<I> {
     /// Whether an entry that takes `len` bytes finds room in the commit that fills or in a new one.
     fn has_room(&self, inner: &Inner<I>, len: usize) -> bool {
-        let bounded = self.pending_bytes == 0 || self.pending_bytes + len <= inner.options.pending_bytes_max;
+        let bounded = self.is_bounded(inner, len);
         let unfinished = match &self.filling {
-            Some(commit) if commit.len + len <= commit.len_max => return bounded,
+            Some(commit) if commit.takes(len) => return bounded,
             Some(commit) => commit.padded_len(),
             None => 0,
         };
         bounded && self.ring.fits(unfinished, (COMMIT_HEADER_BYTES + len) as u64)
+    }
+
+    fn release_in_place(&mut self, up_to: u64) -> bool {
+        let before = self.in_place_bytes;
+        while let Some((_, bytes)) = self.in_place.pop_front_if(|(end, _)| *end <= up_to) {
+            self.in_place_bytes -= bytes;
+        }
+        self.in_place_bytes < before
+    }
+
+    /// Whether another `len` bytes may be accepted before others are durable or released.
+    fn is_bounded(&self, inner: &Inner<I>, len: usize) -> bool {
+        let pending = self.pending_bytes == 0 || self.pending_bytes + len <= inner.options.pending_bytes_max;
+        let used = || self.used_bytes() + len as u64 <= inner.geometry.capacity_bytes;
+        pending && (self.in_place_bytes == 0 || used())
     }
 
     /// Sets the filling commit aside as full, and begins one in which an entry of `len` bytes fits.
@@ -464,7 +545,7 @@ impl<I: Io> State<I> {
     }
 
     fn used_bytes(&self) -> u64 {
-        self.ring.used_bytes() + self.filling.as_ref().map_or(0, Commit::padded_len)
+        self.ring.used_bytes() + self.filling.as_ref().map_or(0, Commit::padded_len) + self.in_place_bytes
     }
 }
 

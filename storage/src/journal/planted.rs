@@ -16,4 +16,10 @@ pub struct Bugs {
     pub recycle_before_checkpoint: bool,
     /// New files are not made durable in their directory.
     pub skip_directory_flush: bool,
+    /// Commits do not flush the segments that they wrote blocks of.
+    pub skip_in_place_flush: bool,
+    /// Replay does not hold blocks in segments against the hashes of their entries.
+    pub trust_blocks_in_place: bool,
+    /// Recovery writes blocks again that are in their segments already, and nowhere else.
+    pub rewrite_blocks_in_place: bool,
 }

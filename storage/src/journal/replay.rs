@@ -5,13 +5,14 @@
 //! Deliberately absent: applying entries, and any writing (`retire` ends the sessions afterwards).
 
 use std::collections::HashMap;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use super::Bugs;
 use super::extents::EXTENT_ENDING;
 use super::format::{
-    COMMIT_HEADER_BYTES, CommitHeader, EXTENT_OVERHEAD_BYTES, EntryHeader, ExtentBlock, ExtentHeader,
-    FORMAT_VERSION, JOURNAL_COMMIT, parse_file_name,
+    COMMIT_HEADER_BYTES, CommitHeader, EXTENT_OVERHEAD_BYTES, EntryHeader, EntryKind, ExtentBlock, ExtentHeader,
+    FORMAT_VERSION, InPlace, JOURNAL_COMMIT, parse_file_name,
 };
 use super::window::Window;
 use crate::io::{ALIGN, File, Io, OpenMode};
@@ -21,7 +22,7 @@ use crate::{Result, StorageError};
 pub const RETIRED: u64 = u64::MAX;
 
 /// One entry as it was appended.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Replayed<'a> {
     /// Core that wrote it.
     pub core: u32,
@@ -31,8 +32,23 @@ pub struct Replayed<'a> {
     pub commit_position: u64,
     /// Its header.
     pub header: EntryHeader,
-    /// Its payload.
+    /// Its payload; the whole batch where an entry has only a part of it.
     pub payload: &'a [u8],
+    /// The part of the payload that its segment holds already. Nothing else does: it must not be written again.
+    pub in_place: Range<usize>,
+}
+
+/// Who takes what replay finds.
+pub trait Visitor {
+    /// Reads these bytes of the entry's segment, as far as the file goes. None when the entry is not needed.
+    fn blocks(
+        &mut self,
+        entry: &EntryHeader,
+        blocks: Range<u64>,
+    ) -> impl Future<Output = Result<Option<Vec<u8>>>>;
+
+    /// Takes one entry.
+    fn entry(&mut self, entry: Replayed<'_>) -> impl Future<Output = Result<()>>;
 }
 
 /// What was found of one session.
@@ -88,13 +104,13 @@ impl Claims {
 ///
 /// # Errors
 /// `Corrupt` when something below a durable position is not what was written, or when an extent belongs to a session
-/// that the checkpoint does not name; `UnknownVersion`; `Io`; and whatever `visit` returns.
+/// that the checkpoint does not name; `UnknownVersion`; `Io`; and whatever `visitor` returns.
 pub async fn replay<I: Io>(
     io: &I,
     dir: &Path,
     sessions: &HashMap<u64, u64>,
     bugs: Bugs,
-    visit: &mut impl AsyncFnMut(Replayed<'_>) -> Result<()>,
+    visitor: &mut impl Visitor,
 ) -> Result<Vec<ReplayedSession>> {
     io.create_dir_all(dir).await?;
     let mut live: Vec<(u64, u64)> = sessions
@@ -141,7 +157,7 @@ pub async fn replay<I: Io>(
         let mut found = extents.remove(&session).unwrap_or_default();
         found.sort_by_key(|extent| extent.header.sequence);
         let mut chain = Chain::new(session, live, bugs);
-        chain.follow(&found, &mut claims, visit).await?;
+        chain.follow(&found, &mut claims, visitor).await?;
         chain.judge(dir, &claims)?;
         let core = found.first().map(|extent| extent.header.core);
         let Chain { position: end_position, entries, bytes, .. } = chain;
@@ -175,7 +191,7 @@ impl Chain {
         &mut self,
         extents: &[Found<F>],
         claims: &mut Claims,
-        visit: &mut impl AsyncFnMut(Replayed<'_>) -> Result<()>,
+        visitor: &mut impl Visitor,
     ) -> Result<()> {
         // Extents below the one that holds the live position were released: whatever is in them counts no more.
         let start = extents.iter().rposition(|extent| extent.header.position <= self.live);
@@ -203,7 +219,7 @@ impl Chain {
             sequence = Some(header.sequence);
             let mut at = EXTENT_OVERHEAD_BYTES;
             if !broken {
-                at = self.follow_extent(extent, claims, visit).await?;
+                at = self.follow_extent(extent, claims, visitor).await?;
                 self.left_at = Some((extent.path.clone(), at));
                 // The chain leaves an extent where the next one takes it up; what follows in this one is old.
                 let taken_up = needed.get(nth + 1).is_some_and(|next| {
@@ -224,7 +240,7 @@ impl Chain {
         &mut self,
         extent: &Found<F>,
         claims: &mut Claims,
-        visit: &mut impl AsyncFnMut(Replayed<'_>) -> Result<()>,
+        visitor: &mut impl Visitor,
     ) -> Result<u64> {
         let mut window = Window::new(&extent.file, extent.len);
         let mut at = EXTENT_OVERHEAD_BYTES;
@@ -243,8 +259,10 @@ impl Chain {
             let body =
                 window.at(at, header.len as usize).await?.and_then(|all| all.get(COMMIT_HEADER_BYTES..));
             let Some(body) = body.filter(|body| header.body_is_whole(body)) else { return Ok(at) };
-            if header.position + header.padded_len() > self.live {
-                self.deliver(extent, at, &header, body, visit).await?;
+            if header.position + header.padded_len() > self.live
+                && !self.deliver(extent, at, &header, body, visitor).await?
+            {
+                return Ok(at);
             }
             self.position = header.position + header.padded_len();
             self.previous_hash = hash;
@@ -261,28 +279,71 @@ impl Chain {
             && header.previous_hash == self.previous_hash
     }
 
+    /// Delivers a commit's entries, unless one of them says of blocks in a segment what is not so: then the commit is as torn as
+    /// if its own bytes were.
     async fn deliver<F: File>(
         &mut self,
         extent: &Found<F>,
         at: u64,
         commit: &CommitHeader,
         body: &[u8],
-        visit: &mut impl AsyncFnMut(Replayed<'_>) -> Result<()>,
-    ) -> Result<()> {
+        visitor: &mut impl Visitor,
+    ) -> Result<bool> {
+        let corrupt = |nth, what| {
+            let what = format!("entry {nth} of a whole commit {what}");
+            StorageError::Corrupt { path: extent.path.clone(), position: at, what }
+        };
+        let mut entries = Vec::with_capacity(commit.entries as usize);
         let mut rest = body;
         for nth in 0..commit.entries {
             let Some((header, payload, behind)) = EntryHeader::decode(rest) else {
-                let what = format!("entry {nth} of a whole commit is of no kind that this version knows");
-                return Err(StorageError::Corrupt { path: extent.path.clone(), position: at, what });
+                return Err(corrupt(nth, "is of no kind that this version knows"));
             };
             rest = behind;
-            let core = extent.header.core;
-            let (session, commit_position) = (self.session, commit.position);
-            visit(Replayed { core, session, commit_position, header, payload }).await?;
+            let mut batch = None;
+            if header.kind == EntryKind::AppendInPlace {
+                let Some(in_place) = InPlace::decode(header.segment_position, payload) else {
+                    return Err(corrupt(nth, "is not cut as its position and length ask for"));
+                };
+                match self.assemble(&header, &in_place, visitor).await? {
+                    Some(None) => return Ok(false),
+                    Some(whole) => batch = whole,
+                    None => {}
+                }
+            }
+            entries.push((header, payload, batch));
+        }
+        for (header, payload, batch) in entries {
+            let (session, commit_position, core) = (self.session, commit.position, extent.header.core);
+            let (payload, in_place) = match &batch {
+                Some((batch, in_place)) => (&batch[..], in_place.clone()),
+                None => (payload, 0..0),
+            };
+            visitor.entry(Replayed { core, session, commit_position, header, payload, in_place }).await?;
             self.entries += 1;
         }
         self.bytes += commit.padded_len();
-        Ok(())
+        Ok(true)
+    }
+
+    /// Puts a batch together from its entry and its segment. None when nobody needs it, and nothing in it when the segment
+    /// does not hold what the entry says.
+    async fn assemble(
+        &self,
+        header: &EntryHeader,
+        in_place: &InPlace<'_>,
+        visitor: &mut impl Visitor,
+    ) -> Result<Option<Option<(Vec<u8>, Range<usize>)>>> {
+        let from = u64::from(header.segment_position) + in_place.cut.head as u64;
+        let Some(blocks) = visitor.blocks(header, from..from + in_place.cut.blocks as u64).await? else {
+            return Ok(None);
+        };
+        if !in_place.blocks_are_whole(&blocks) && !self.bugs.trust_blocks_in_place {
+            return Ok(Some(None));
+        }
+        let batch = [in_place.head, &blocks, in_place.tail].concat();
+        let written = if self.bugs.rewrite_blocks_in_place { 0 } else { blocks.len() };
+        Ok(Some(Some((batch, in_place.cut.head..in_place.cut.head + written))))
     }
 
     /// A break is corruption when something behind it was issued knowing that what is missing was on the disk.

@@ -25,6 +25,7 @@ fn options(session: u64) -> JournalOptions {
         flush: FlushMode::Always,
         commit_bytes_max: 8 * 1024,
         pending_bytes_max: 16 * 1024,
+        in_place_bytes_min: usize::MAX,
         bugs: Bugs::default(),
     }
 }
@@ -61,14 +62,27 @@ fn listener() -> (Rc<Heard>, Rc<dyn Committed>) {
     (heard.clone(), heard)
 }
 
+/// Visits every entry; none has blocks elsewhere.
+struct Each<F>(F);
+
+impl<F: FnMut(Replayed<'_>)> Visitor for Each<F> {
+    async fn blocks(&mut self, _: &EntryHeader, _: Range<u64>) -> Result<Option<Vec<u8>>> {
+        Ok(None)
+    }
+
+    async fn entry(&mut self, entry: Replayed<'_>) -> Result<()> {
+        (self.0)(entry);
+        Ok(())
+    }
+}
+
 /// Replays into (log, sequence, payload) triples.
 async fn replayed(io: &SimIo, sessions: &[(u64, u64)]) -> Result<Vec<(u64, u64, Vec<u8>)>> {
     let sessions: HashMap<u64, u64> = sessions.iter().copied().collect();
     let mut entries = Vec::new();
-    replay(io, Path::new(DIR), &sessions, Bugs::default(), &mut async |entry: Replayed<'_>| {
+    let mut visitor = Each(|entry: Replayed<'_>| {
         entries.push((entry.header.log_id.0, entry.header.sequence, entry.payload.to_vec()));
-        Ok(())
-    })
-    .await?;
+    });
+    replay(io, Path::new(DIR), &sessions, Bugs::default(), &mut visitor).await?;
     Ok(entries)
 }

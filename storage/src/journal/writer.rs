@@ -48,13 +48,28 @@ impl<I: Io> Inner<I> {
         let extent_header = self.seal(&mut commit);
         let issued_ns = self.io.now_ns();
         let file = Rc::clone(&commit.place.file);
-        let mut writes = Vec::with_capacity(commit.chunks.len() + 1);
-        let mut at = commit.place.file_position;
-        for chunk in commit.chunks.drain(..) {
-            let len = chunk.as_ref().len() as u64;
-            writes.push(file.write_at(chunk, at));
-            at += len;
+        let mut report =
+            CommitReport { bytes: commit.padded_len(), entries: commit.entries, ..CommitReport::default() };
+        // The files that it writes to, each once, and the bytes that go to each.
+        let mut files = vec![Rc::clone(&file)];
+        let mut parts = vec![(Rc::clone(&file), commit.place.file_position, commit.take_chunks())];
+        for run in commit.runs.drain(..) {
+            if !self.options.bugs.skip_in_place_flush && !files.iter().any(|file| Rc::ptr_eq(file, &run.file)) {
+                files.push(Rc::clone(&run.file));
+            }
+            parts.push((Rc::clone(&run.file), run.from, run.into_chunks()));
         }
+        let mut writes = Vec::new();
+        for (file, from, chunks) in &mut parts {
+            let mut at = *from;
+            for chunk in chunks.drain(..) {
+                let len = chunk.as_ref().len() as u64;
+                writes.push(file.write_at(chunk, at));
+                at += len;
+            }
+            report.in_place_bytes += at - *from;
+        }
+        report.in_place_bytes -= report.bytes;
         if let Some(header) = extent_header {
             let mut block = self.io.buffer(ALIGN);
             block.as_mut()[..header.len()].copy_from_slice(&header);
@@ -64,19 +79,14 @@ impl<I: Io> Inner<I> {
             self.state.borrow_mut().chunks.give(chunk);
         }
         let written_ns = self.io.now_ns();
-        let mut report = CommitReport {
-            bytes: commit.padded_len(),
-            entries: commit.entries,
-            write_ns: written_ns - issued_ns,
-            flush_ns: 0,
-        };
+        report.write_ns = written_ns - issued_ns;
         if self.options.flush == FlushMode::Written {
             self.complete(commit, &report);
         } else if self.options.bugs.acknowledge_before_flush {
             self.complete(commit, &report);
             file.flush().await?;
         } else {
-            file.flush().await?;
+            all(files.iter().map(|file| file.flush()).collect()).await?;
             report.flush_ns = self.io.now_ns() - written_ns;
             self.complete(commit, &report);
         }
@@ -94,7 +104,7 @@ impl<I: Io> Inner<I> {
             ExtentHeader { core, session, sequence, position: place.position, size, previous_hash }.encode()
         });
         let header = CommitHeader {
-            len: commit.len as u32,
+            len: commit.len() as u32,
             session,
             position: place.position,
             previous_hash: state.previous_hash,
@@ -114,11 +124,11 @@ impl<I: Io> Inner<I> {
         let observer = {
             let mut state = self.state.borrow_mut();
             state.durable = end;
-            // What entries took without header and padding: that is what was charged.
-            state.pending_bytes -= commit.len - super::COMMIT_HEADER_BYTES;
+            state.pending_bytes -= commit.charged_bytes;
             state.stats.commits += 1;
             state.stats.entries += u64::from(report.entries);
             state.stats.bytes += report.bytes;
+            state.stats.in_place_bytes += report.in_place_bytes;
             state.stats.write_ns += report.write_ns;
             state.stats.flush_ns += report.flush_ns;
             if self.options.bugs.recycle_before_checkpoint {

@@ -23,6 +23,8 @@ pub struct Permit<I: Io> {
     log: Rc<Log<I>>,
     len: usize,
     now_ms: i64,
+    /// The active segment, when the batch's blocks go straight to it.
+    segment: Option<Rc<I::File>>,
     _turn: Pass,
 }
 
@@ -63,12 +65,31 @@ impl<I: Io> Log<I> {
             state.active.first_append_ms.get_or_insert(now_ms);
         }
         self.reserve(len).await?;
+        let segment = self.segment_for(len).await?;
         while !self.dir.journal.has_room(len)? {
             let _hungry = self.dir.hungry();
             self.dir.journal.room(len).await?;
             self.check()?;
         }
-        Ok(Permit { log: self.clone(), len, now_ms, _turn: turn })
+        Ok(Permit { log: self.clone(), len, now_ms, segment, _turn: turn })
+    }
+
+    /// The active segment's file, when a batch of `len` bytes is better written to it at once. Not while the file may be missing
+    /// from its directory after a power cut: what it alone holds would be gone with it.
+    async fn segment_for(&self, len: usize) -> Result<Option<Rc<I::File>>> {
+        let segment = {
+            let state = self.state.borrow();
+            let active = &state.active;
+            let is_safe = !active.new_file || self.core.bugs.write_into_new_files;
+            let wanted = self.dir.journal.wants_in_place(active.len as u32, len);
+            (is_safe && wanted).then(|| active.id())
+        };
+        let Some(segment) = segment else { return Ok(None) };
+        match self.open_file(segment, Part::Log, OpenMode::Existing).await {
+            Ok(file) => Ok(Some(file)),
+            // The log was deleted meanwhile, and its directory with it: no reason to condemn the disk.
+            Err(error) => Err(self.check().err().unwrap_or_else(|| self.dir.fail(&error))),
+        }
     }
 
     /// Reserves blocks for `len` more bytes, and some ahead, so that what is accepted can be written back on a full disk.
@@ -168,7 +189,19 @@ impl<I: Io> Permit<I> {
             next_offset,
         };
         let committed: Rc<dyn Committed> = log.clone();
-        let ticket = match log.dir.journal.append(&entry, &[&batch], &committed) {
+        let in_place = self.segment.as_ref().and_then(|segment| {
+            let entry = EntryHeader { kind: EntryKind::AppendInPlace, ..entry };
+            // Without room for it in this form there may be room in the other.
+            log.dir.journal.append_in_place(&entry, &batch, segment, &committed).ok()
+        });
+        let appended = match in_place {
+            Some((ticket, blocks)) => {
+                state.active.note_in_place(blocks);
+                Ok(ticket)
+            }
+            None => log.dir.journal.append(&entry, &[&batch], &committed),
+        };
+        let ticket = match appended {
             Ok(ticket) => ticket,
             Err(AppendError::Full) => return Err(StorageError::JournalFull),
             Err(AppendError::Refused(error)) => return Err(error),

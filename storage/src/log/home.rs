@@ -37,6 +37,8 @@ pub struct Bugs {
     pub evict_uncovered: bool,
     /// The journal's space is released before the checkpoint is written.
     pub release_before_checkpoint: bool,
+    /// Blocks are written only to a segment whose file is not yet durable in its directory.
+    pub write_into_new_files: bool,
     /// A new log start is acknowledged before its journal entry is durable.
     pub acknowledge_log_start_early: bool,
     /// Checkpoints repeat the log start of the checkpoint before.

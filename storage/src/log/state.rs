@@ -4,6 +4,7 @@
 //! borrow. Nothing here waits, and nothing here touches a disk.
 
 use std::collections::VecDeque;
+use std::ops::Range;
 use std::rc::Rc;
 
 use bytes::Bytes;
@@ -11,6 +12,7 @@ use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use super::identity::{LeaderEpochs, LogConfig};
 use super::tail::TailCache;
+use crate::io::align_down;
 use crate::segment::BlockTable;
 use crate::types::{LogId, Offset};
 
@@ -54,6 +56,8 @@ pub(crate) struct OpenSegment {
     pub(crate) covered: u64,
     /// Bytes from the last block boundary below `covered` up to it; they are in the checkpoint, not (only) in the file.
     pub(crate) tail: Bytes,
+    /// Blocks beyond `covered` that commits of the journal write, ascending and apart: write-back leaves them alone.
+    pub(crate) in_place: Vec<Range<u64>>,
     /// Largest timestamp appended; -1 when there is none.
     pub(crate) max_timestamp: i64,
     /// Largest timestamp of the first batch; -1 when it has none or is not known.
@@ -92,6 +96,7 @@ impl OpenSegment {
             len: 0,
             covered: 0,
             tail: Bytes::new(),
+            in_place: Vec::new(),
             max_timestamp: -1,
             first_timestamp: -1,
             modified_ms: -1,
@@ -103,6 +108,24 @@ impl OpenSegment {
             exact: false,
             table: None,
         }
+    }
+
+    /// A commit writes these blocks, which lie behind all that were noted before.
+    pub(crate) fn note_in_place(&mut self, blocks: Range<u64>) {
+        match self.in_place.last_mut() {
+            Some(last) if last.end == blocks.start => last.end = blocks.end,
+            _ => self.in_place.push(blocks),
+        }
+    }
+
+    /// A checkpoint covers the segment up to this byte.
+    pub(crate) fn cover(&mut self, covered: u64) {
+        self.covered = covered;
+        let whole = align_down(covered);
+        self.in_place.retain_mut(|blocks| {
+            blocks.start = blocks.start.max(whole);
+            blocks.start < blocks.end
+        });
     }
 
     /// How long the segment has been filling: by the batches' time where they have one, else by the clock. As Kafka's

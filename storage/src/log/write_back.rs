@@ -3,6 +3,7 @@
 //! Called by `store::round`, which flushes, commits the checkpoint and then calls `cover`. A log is written back by one
 //! task at a time, and not while it is being deleted. Nothing here flushes.
 
+use std::ops::Range;
 use std::rc::Rc;
 
 use bytes::{Bytes, BytesMut};
@@ -31,6 +32,8 @@ struct Stretch {
     modified_ms: i64,
     /// Rolled, or the store is closing: written to its last byte, and cut to its exact length.
     whole: bool,
+    /// Blocks in it that the journal's commits write.
+    in_place: Vec<Range<u64>>,
     /// Its file may be new in the log's directory.
     new_file: bool,
     /// Rolled: no longer the active segment.
@@ -140,6 +143,7 @@ impl<I: Io> Log<I> {
                 first_timestamp: segment.first_timestamp,
                 modified_ms: segment.modified_ms,
                 whole: whole || segment.base_offset != state.active.base_offset,
+                in_place: segment.in_place.clone(),
                 new_file: segment.new_file,
                 closes: segment.base_offset != state.active.base_offset,
                 tail_before: segment.tail.clone(),
@@ -197,14 +201,8 @@ impl<I: Io> Log<I> {
         }
         if end > start || stretch.whole {
             let opened = self.open_file(stretch.id(), Part::Log, OpenMode::CreateOrOpen).await?;
-            let mut position = start;
-            while position < end {
-                let len = (end - position).min(TRANSFER_BYTES_MAX as u64);
-                let mut buf = self.core.io.buffer(len as usize);
-                self.gather(stretch, position, buf.as_mut());
-                opened.write_at(buf, position).await?;
-                position += len;
-                self.core.io.yield_if_needed().await;
+            for gap in gaps(start..end, &stretch.in_place) {
+                self.write_blocks(stretch, gap, &opened).await?;
             }
             if stretch.whole {
                 // Also cuts what an earlier run wrote beyond the end and never covered.
@@ -213,6 +211,19 @@ impl<I: Io> Log<I> {
             file = Some(opened);
         }
         Ok(file)
+    }
+
+    async fn write_blocks(&self, stretch: &Stretch, blocks: Range<u64>, file: &Rc<I::File>) -> Result<()> {
+        let mut position = blocks.start;
+        while position < blocks.end {
+            let len = (blocks.end - position).min(TRANSFER_BYTES_MAX as u64);
+            let mut buf = self.core.io.buffer(len as usize);
+            self.gather(stretch, position, buf.as_mut());
+            file.write_at(buf, position).await?;
+            position += len;
+            self.core.io.yield_if_needed().await;
+        }
+        Ok(())
     }
 
     /// Fills `into` with the segment's bytes from `position` on; zeros beyond its end.
@@ -264,6 +275,25 @@ impl<I: Io> Log<I> {
             self.core.io.yield_if_needed().await;
         }
     }
+}
+
+/// What of `blocks` is in none of `taken`, which ascend.
+fn gaps(blocks: Range<u64>, taken: &[Range<u64>]) -> Vec<Range<u64>> {
+    let mut gaps = Vec::new();
+    let mut position = blocks.start;
+    for taken in taken {
+        if taken.start >= blocks.end {
+            break;
+        }
+        if taken.start > position {
+            gaps.push(position..taken.start);
+        }
+        position = position.max(taken.end);
+    }
+    if position < blocks.end {
+        gaps.push(position..blocks.end);
+    }
+    gaps
 }
 
 /// Feeds at most a transfer's worth of batches; returns the position after them.
@@ -346,7 +376,7 @@ impl<I: Io> Written<I> {
                     log.core.tables.put(log.identity.log_id, id, table);
                 }
             } else if let Some(segment) = state.open_segment_mut(stretch.base_offset) {
-                segment.covered = stretch.to;
+                segment.cover(stretch.to);
                 segment.covered_max_timestamp = stretch.max_timestamp;
                 segment.tail = stretch.tail;
                 segment.exact = stretch.whole && segment.len == stretch.to;

@@ -9,11 +9,12 @@ mod scan;
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, HashMap};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use crate::checkpoint::{self, CheckpointLog, FileIdentity, Record};
 use crate::io::Io;
-use crate::journal::{self, RETIRED};
+use crate::journal::{self, EntryHeader, RETIRED, Replayed, Visitor};
 use crate::log::together::together;
 use crate::log::{ClosedSegment, Covered, LogIdentity, Tenant, records};
 use crate::types::LogId;
@@ -243,23 +244,17 @@ impl<I: Io> DirRecovery<'_, I> {
     ) -> Result<()> {
         let journal_dir = self.path.join(JOURNAL_DIR);
         let pending = Pending::default();
-        let mut applied = 0;
+        let mut visitor = Applying {
+            recovery: self,
+            journal_dir: &journal_dir,
+            tenant: &mut *advisors.tenant,
+            logs,
+            pending: &pending,
+            applied: 0,
+        };
         let bugs = self.options.bugs;
-        let found = journal::replay(self.io, &journal_dir, sessions, bugs, &mut async |entry| {
-            // Entries of logs that no checkpoint names are of logs that were dropped.
-            if let Some(log) = logs.get_mut(&entry.header.log_id) {
-                let tenant = &mut *advisors.tenant;
-                let taken = log.apply(self.io, &entry.header, entry.payload, tenant, &pending).await;
-                applied +=
-                    u64::from(taken.map_err(|what| what.into_error(&journal_dir, entry.commit_position))?);
-            }
-            if pending.is_over() {
-                self.write_whole_blocks(logs, &pending).await?;
-            }
-            Ok(())
-        })
-        .await?;
-        report.applied_entries += applied;
+        let found = journal::replay(self.io, &journal_dir, sessions, bugs, &mut visitor).await?;
+        report.applied_entries += visitor.applied;
         report.replayed_entries += found.iter().map(|session| session.entries).sum::<u64>();
         report.replayed_bytes += found.iter().map(|session| session.bytes).sum::<u64>();
         self.write_whole_blocks(logs, &pending).await
@@ -313,5 +308,37 @@ impl<I: Io> DirRecovery<'_, I> {
         }
         journal::retire(self.io, &self.path.join(JOURNAL_DIR), cores).await?;
         checkpoint::remove_other_generations(self.io, &checkpoint_dir, generation).await
+    }
+}
+
+/// Applies to the logs what replay finds.
+struct Applying<'a, I: Io> {
+    recovery: &'a DirRecovery<'a, I>,
+    journal_dir: &'a Path,
+    tenant: &'a mut dyn FnMut(&LogIdentity) -> Box<dyn Tenant>,
+    logs: &'a mut Rebuilds,
+    pending: &'a Pending,
+    applied: u64,
+}
+
+impl<I: Io> Visitor for Applying<'_, I> {
+    async fn blocks(&mut self, entry: &EntryHeader, blocks: Range<u64>) -> Result<Option<Vec<u8>>> {
+        match self.logs.get(&entry.log_id).filter(|log| log.needs(entry)) {
+            Some(log) => log.read_blocks(self.recovery.io, entry, blocks).await.map(Some),
+            None => Ok(None),
+        }
+    }
+
+    async fn entry(&mut self, entry: Replayed<'_>) -> Result<()> {
+        // Entries of logs that no checkpoint names are of logs that were dropped.
+        if let Some(log) = self.logs.get_mut(&entry.header.log_id) {
+            let taken = log.apply(self.recovery.io, &entry, self.tenant, self.pending).await;
+            let taken = taken.map_err(|what| what.into_error(self.journal_dir, entry.commit_position))?;
+            self.applied += u64::from(taken);
+        }
+        if self.pending.is_over() {
+            self.recovery.write_whole_blocks(self.logs, self.pending).await?;
+        }
+        Ok(())
     }
 }

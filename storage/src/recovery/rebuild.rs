@@ -4,11 +4,12 @@
 //! entry is held against what came before it; one that does not fit is corruption.
 
 use std::cell::Cell;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use crate::batch::BatchHeader;
 use crate::io::{ALIGN, File, Io, OpenMode, TRANSFER_BYTES_MAX, align_down, align_up};
-use crate::journal::{EntryHeader, EntryKind};
+use crate::journal::{EntryHeader, EntryKind, Replayed};
 use crate::log::start::below_start;
 use crate::log::{ClosedSegment, Covered, LogIdentity, Tenant};
 use crate::segment;
@@ -116,17 +117,17 @@ impl Rebuild {
     pub(super) async fn apply<I: Io>(
         &mut self,
         io: &I,
-        entry: &EntryHeader,
-        payload: &[u8],
+        replayed: &Replayed<'_>,
         tenant: &mut dyn FnMut(&LogIdentity) -> Box<dyn Tenant>,
         pending: &Pending,
     ) -> std::result::Result<bool, NotApplied> {
-        if entry.sequence <= self.covered.sequence {
+        let (entry, payload) = (&replayed.header, replayed.payload);
+        if !self.needs(entry) {
             return Ok(false);
         }
         self.require("sequence", self.covered.sequence + 1, entry.sequence)?;
         match entry.kind {
-            EntryKind::Append => self.append(io, entry, payload, tenant, pending).await?,
+            EntryKind::Append | EntryKind::AppendInPlace => self.append(io, replayed, tenant, pending).await?,
             EntryKind::LogStart => {
                 let offset = payload.first_chunk().map(|bytes| i64::from_le_bytes(*bytes));
                 let Some(offset) = offset else {
@@ -149,11 +150,11 @@ impl Rebuild {
     async fn append<I: Io>(
         &mut self,
         io: &I,
-        entry: &EntryHeader,
-        payload: &[u8],
+        replayed: &Replayed<'_>,
         tenant: &mut dyn FnMut(&LogIdentity) -> Box<dyn Tenant>,
         pending: &Pending,
     ) -> std::result::Result<(), NotApplied> {
+        let (entry, payload) = (&replayed.header, replayed.payload);
         let header = BatchHeader::parse(payload).map_err(|error| NotApplied::Misfit(error.to_string()))?;
         self.require("batch length", header.total_len() as u64, payload.len() as u64)?;
         self.require("base offset", self.covered.next_offset as u64, header.base_offset as u64)?;
@@ -163,8 +164,12 @@ impl Rebuild {
             self.close_segment(io, pending).await?;
         }
         self.require("position", self.covered.segment_len, u64::from(entry.segment_position))?;
-        self.unwritten.extend_from_slice(payload);
-        pending.add(payload.len());
+        if replayed.in_place.is_empty() {
+            self.unwritten.extend_from_slice(payload);
+            pending.add(payload.len());
+        } else {
+            self.pass_over(io, payload, &replayed.in_place, pending).await?;
+        }
         if self.covered.segment_len == 0 {
             self.covered.first_timestamp = header.max_timestamp;
         }
@@ -186,6 +191,59 @@ impl Rebuild {
             self.write_whole_blocks(io, pending).await?;
         }
         Ok(())
+    }
+
+    /// Takes over a batch of which its segment holds a part. That part is not written again: it is nowhere else, and a crash
+    /// in the middle of the write would be the end of it.
+    async fn pass_over<I: Io>(
+        &mut self,
+        io: &I,
+        batch: &[u8],
+        in_place: &Range<usize>,
+        pending: &Pending,
+    ) -> Result<()> {
+        self.unwritten.extend_from_slice(&batch[..in_place.start]);
+        if !self.unwritten.is_empty() {
+            let file = self.segment_file(io).await?;
+            self.write(io, &file, self.unwritten.len()).await?;
+        }
+        pending.remove(self.unwritten.len() - in_place.start);
+        self.unwritten_from += (self.unwritten.len() + in_place.len()) as u64;
+        self.unwritten.clear();
+        self.unwritten.extend_from_slice(&batch[in_place.end..]);
+        pending.add(self.unwritten.len());
+        Ok(())
+    }
+
+    /// Whether an entry is not covered by the checkpoint.
+    pub(super) fn needs(&self, entry: &EntryHeader) -> bool {
+        entry.sequence > self.covered.sequence
+    }
+
+    /// Reads these blocks of a segment, as far as the file goes.
+    pub(super) async fn read_blocks<I: Io>(
+        &self,
+        io: &I,
+        entry: &EntryHeader,
+        blocks: Range<u64>,
+    ) -> Result<Vec<u8>> {
+        let path = self.path.join(segment::log_file_name(entry.segment_base_offset));
+        let file = match io.open(&path, OpenMode::Existing).await {
+            Err(error) if error.is_not_found() => return Ok(Vec::new()),
+            opened => opened?,
+        };
+        let mut bytes = Vec::with_capacity((blocks.end - blocks.start) as usize);
+        let mut position = blocks.start;
+        while position < blocks.end {
+            let len = (blocks.end - position).min(TRANSFER_BYTES_MAX as u64) as usize;
+            let read = file.read_at(position, len).await?;
+            bytes.extend_from_slice(read.as_ref());
+            if read.len < len {
+                break;
+            }
+            position += len as u64;
+        }
+        Ok(bytes)
     }
 
     fn require(&self, what: &str, expected: u64, found: u64) -> std::result::Result<(), NotApplied> {

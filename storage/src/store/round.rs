@@ -95,12 +95,13 @@ impl<I: Io> Directory<I> {
                 log.log.set_aside(&log.removed).await;
             }
         }
-        if !core.bugs.skip_segment_flush {
-            unflushed.flush(core, self).await?;
-        }
-        // The checkpoint must not know more than the journal: what is not durable was not acknowledged, and may go.
+        // The checkpoint must not know more than the journal: what is not durable was not acknowledged, and may go. Before the
+        // flush, which must find the blocks that the journal's commits write.
         if let Some(ticket) = written.iter().filter_map(|log| log.ticket).max() {
             self.journal.durable(ticket).await?;
+        }
+        if !core.bugs.skip_segment_flush {
+            unflushed.flush(core, self).await?;
         }
         let live_position = self.live_position.get();
         let aftermath = self.commit_covered(core, written, cut).await?;

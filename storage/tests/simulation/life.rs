@@ -93,11 +93,13 @@ impl Plan {
 
     pub fn run(&mut self, simulation: &Simulation, planted: Planted) {
         let mut io = simulation.io();
-        let lives = 2 + self.random.below(3);
+        // A nervous run breaks off most starts: whatever recovery does must bear being done again.
+        let nervous = self.random.one_in(4);
+        let lives = if nervous { 7 } else { 2 + self.random.below(3) };
         let mut life = 0;
         while life < lives {
             let last = life + 1 == lives;
-            if !last && self.random.one_in(4) {
+            if !last && (nervous && life % 3 != 0 || self.random.one_in(4)) {
                 simulation.crash_after_steps(1 + self.random.below(60));
             } else if !last {
                 simulation.crash_after_steps(30 + self.random.below(500));
@@ -217,6 +219,8 @@ impl Plan {
             options.journal.extent_bytes = 32 * 1024;
             options.journal.commit_bytes_max = 4096 * (1 + self.random.below(4) as usize);
             options.journal.pending_bytes_max = 64 * 1024;
+            // From never to whatever holds a whole block.
+            options.journal.in_place_bytes_min = [usize::MAX, 8_192, 1, 1][self.random.below(4) as usize];
             options.journal.flush = self.flush;
             options.journal.bugs = planted.journal;
             options.tail_cache_bytes = self.random.below(60_000) as usize;
