@@ -20,6 +20,4 @@ pub struct Bugs {
     pub skip_in_place_flush: bool,
     /// Replay does not hold blocks in segments against the hashes of their entries.
     pub trust_blocks_in_place: bool,
-    /// Recovery writes blocks again that are in their segments already, and nowhere else.
-    pub rewrite_blocks_in_place: bool,
 }

@@ -342,8 +342,8 @@ impl Chain {
             return Ok(Some(None));
         }
         let batch = [in_place.head, &blocks, in_place.tail].concat();
-        let written = if self.bugs.rewrite_blocks_in_place { 0 } else { blocks.len() };
-        Ok(Some(Some((batch, in_place.cut.head..in_place.cut.head + written))))
+        let written = in_place.cut.head..in_place.cut.head + blocks.len();
+        Ok(Some(Some((batch, written))))
     }
 
     /// A break is corruption when something behind it was issued knowing that what is missing was on the disk.

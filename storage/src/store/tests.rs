@@ -28,8 +28,12 @@ fn a_round_is_due_when_something_presses_or_has_waited_long_and_never_without_wo
     assert_eq!(due(Pressure { dirty_logs: 0, age_ns: 500, pressed: true, full: true }, 100), Due::Idle);
 }
 
-/// A store with two log directories, each with one log, on a simulated disk.
-async fn two_directories(io: SimIo) -> (Rc<Store<SimIo>>, [Rc<Log<SimIo>>; 2]) {
+fn no_tenant() -> SharedTenant {
+    Rc::new(RefCell::new(NoTenant))
+}
+
+/// A store over two log directories on a simulated disk, with the logs that are found there.
+async fn recovered(io: SimIo) -> Rc<Store<SimIo>> {
     let dirs = vec![PathBuf::from("/a"), PathBuf::from("/b")];
     let options = RecoveryOptions { dirs, cores: 1, bugs: Default::default() };
     let mut advisors =
@@ -37,23 +41,30 @@ async fn two_directories(io: SimIo) -> (Rc<Store<SimIo>>, [Rc<Log<SimIo>>; 2]) {
     let mut recovered = recover(&io, &options, &mut advisors).await.unwrap();
     let mut options = StoreOptions::new(1, 1 << 20);
     options.tail_cache_bytes = 20_000;
-    let tenant = || -> SharedTenant { Rc::new(RefCell::new(NoTenant)) };
     let core = recovered.cores.remove(0);
-    let store =
-        Store::open(io, options, core, &mut |_| tenant(), &mut |_| LogConfig::default()).await.unwrap();
+    Store::open(io, options, core, &mut |_| no_tenant(), &mut |_| LogConfig::default()).await.unwrap()
+}
+
+/// The same with one log in each directory.
+async fn two_directories(io: SimIo) -> (Rc<Store<SimIo>>, [Rc<Log<SimIo>>; 2]) {
+    let store = recovered(io).await;
     let mut logs = Vec::new();
     for dir_index in [0, 1] {
         let log_id = LogId(dir_index as u64 + 1);
         let identity = LogIdentity { log_id, topic_id: [0; 16], topic: "t".into(), partition: dir_index };
         logs.push(
-            store.create_log(identity, dir_index as usize, LogConfig::default(), tenant()).await.unwrap(),
+            store.create_log(identity, dir_index as usize, LogConfig::default(), no_tenant()).await.unwrap(),
         );
     }
     (store, logs.try_into().unwrap())
 }
 
 async fn append(log: &Rc<Log<SimIo>>) -> crate::Result<()> {
-    let bytes = BatchBuilder::new().record(1, None, Some(&[7; 3000])).build();
+    append_of(log, 3000).await
+}
+
+async fn append_of(log: &Rc<Log<SimIo>>, value_len: usize) -> crate::Result<()> {
+    let bytes = BatchBuilder::new().record(1, None, Some(&vec![7; value_len])).build();
     let header = BatchHeader::parse(&bytes).unwrap();
     let permit = log.prepare(bytes.len(), header.max_timestamp, 0).await?;
     let len = bytes.len();
@@ -88,14 +99,13 @@ fn a_log_of_a_partition_that_is_there_is_refused_until_the_other_is_deleted() {
     let simulation = Simulation::new(6);
     simulation.block_on(async {
         let (store, [log, _]) = two_directories(simulation.io()).await;
-        let tenant = || -> SharedTenant { Rc::new(RefCell::new(NoTenant)) };
         let again = LogIdentity { log_id: LogId(9), ..log.identity().clone() };
-        let refused = store.create_log(again.clone(), 1, LogConfig::default(), tenant()).await;
+        let refused = store.create_log(again.clone(), 1, LogConfig::default(), no_tenant()).await;
         assert!(matches!(refused, Err(StorageError::LogExists { .. })));
         append(&log).await.unwrap();
         store.delete_log(LogId(1)).await.unwrap();
         assert!(matches!(append(&log).await, Err(StorageError::Closed)));
-        let fresh = store.create_log(again, 0, LogConfig::default(), tenant()).await.unwrap();
+        let fresh = store.create_log(again, 0, LogConfig::default(), no_tenant()).await.unwrap();
         assert_eq!(fresh.log_end_offset(), 0);
         append(&fresh).await.unwrap();
         store.close().await.unwrap();
@@ -115,4 +125,51 @@ fn a_partition_directory_of_unknown_origin_refuses_the_start_and_is_left_alone()
         assert!(error.to_string().starts_with("/a/foreign-0 looks like"), "{error}");
         assert_eq!(io.read_dir(Path::new("/a/foreign-0")).await.unwrap(), []);
     });
+}
+
+/// The places `(from, to)` of a file that were written to, by the trace's lines.
+fn writes<'a>(trace: impl Iterator<Item = &'a str>, file: &str) -> Vec<(u64, u64)> {
+    let written = trace.filter_map(|line| line.split_once(file)?.1.strip_prefix(": write at "));
+    let places = written.filter_map(|place| {
+        let (from, len) = place.strip_suffix(" bytes")?.split_once(", ")?;
+        let from: u64 = from.parse().ok()?;
+        Some((from, from + len.parse::<u64>().ok()?))
+    });
+    places.collect()
+}
+
+#[test]
+fn a_large_batch_is_written_to_its_segment_once_and_never_again_not_even_by_recovery() {
+    const FILE: &str = "/a/t-0/00000000000000000000.log";
+    let simulation = Simulation::new(8);
+    simulation.keep_trace(100_000);
+    simulation.block_on(async {
+        let (store, [log, _]) = two_directories(simulation.io()).await;
+        // The first round that writes to the segment makes its file durable in its directory.
+        append_of(&log, 5_000).await.unwrap();
+        simulation.io().sleep(Duration::from_secs(6)).await;
+        for _ in 0..3 {
+            append_of(&log, 100_000).await.unwrap();
+        }
+        assert!(store.stats().journals.iter().any(|journal| journal.in_place_bytes >= 3 * 90_000));
+    });
+    let before = simulation.trace().lines().count();
+    let in_place: Vec<_> =
+        writes(simulation.trace().lines(), FILE).into_iter().filter(|(from, to)| to - from >= 90_000).collect();
+    assert!(!in_place.is_empty(), "{}", simulation.trace());
+    let io = simulation.kill();
+    simulation.block_on(async {
+        let store = recovered(io).await;
+        let log = store.log(LogId(1)).unwrap();
+        assert_eq!(log.log_end_offset(), 4);
+        // Neither does write-back.
+        simulation.io().sleep(Duration::from_secs(6)).await;
+        let slices = log.read(1, 1 << 20, true).await.unwrap();
+        assert_eq!(slices.next_offset, 4);
+    });
+    let trace = simulation.trace();
+    for (from, to) in writes(trace.lines().skip(before), FILE) {
+        let again = in_place.iter().find(|(start, end)| from < *end && to > *start);
+        assert_eq!(again, None, "{from}..{to} was written again\n{trace}");
+    }
 }

@@ -105,7 +105,6 @@ caught! {
     releasing_before_the_checkpoint_is_noticed: log.release_before_checkpoint,
     skipping_flushes_of_blocks_in_place_is_noticed: journal.skip_in_place_flush,
     trusting_blocks_in_place_is_noticed: journal.trust_blocks_in_place,
-    rewriting_blocks_in_place_is_noticed: journal.rewrite_blocks_in_place,
     writing_into_new_files_is_noticed: log.write_into_new_files,
     acknowledging_a_log_start_early_is_noticed: log.acknowledge_log_start_early,
     forgetting_the_log_start_is_noticed: log.forget_log_start,

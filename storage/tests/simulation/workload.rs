@@ -122,8 +122,8 @@ fn batch(process: &Process) -> Vec<u8> {
     let len = match process.below(20) {
         0 => 5_000,
         // Whole blocks, which may go straight to their segments.
-        1..3 => 9_000,
-        3..6 => 1_500,
+        1 => 9_000,
+        2..4 => 1_500,
         _ => 120,
     };
     let mut builder = BatchBuilder::new();

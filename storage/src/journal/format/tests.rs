@@ -4,7 +4,12 @@ use proptest::prelude::*;
 use super::*;
 
 fn entry() -> impl Strategy<Value = EntryHeader> {
-    let kind = prop_oneof![Just(EntryKind::Append), Just(EntryKind::LogStart), Just(EntryKind::Drop)];
+    let kind = prop_oneof![
+        Just(EntryKind::Append),
+        Just(EntryKind::LogStart),
+        Just(EntryKind::Drop),
+        Just(EntryKind::AppendInPlace),
+    ];
     (kind, any::<(u64, u32, u32, u64, i64, i64)>()).prop_map(|(kind, n)| EntryHeader {
         kind,
         log_id: LogId(n.0),
@@ -40,6 +45,34 @@ fn commit() -> impl Strategy<Value = CommitHeader> {
 }
 
 proptest! {
+    #[test]
+    fn a_batch_in_place_is_cut_at_blocks_and_read_back_from_its_parts(
+        position in 0u32..20_000,
+        batch in proptest::collection::vec(any::<u8>(), 0..20_000),
+    ) {
+        let cut = Cut::of(position, batch.len());
+        prop_assert_eq!(cut.head + cut.blocks + cut.tail, batch.len());
+        prop_assert!(cut.head < ALIGN && cut.tail < ALIGN && cut.blocks % ALIGN == 0);
+        prop_assert!(cut.blocks == 0 || (position as usize + cut.head) % ALIGN == 0);
+        let (head, rest) = batch.split_at(cut.head);
+        let (blocks, tail) = rest.split_at(cut.blocks);
+        let mut payload = InPlace::header(batch.len(), blocks).to_vec();
+        payload.extend_from_slice(head);
+        payload.extend_from_slice(tail);
+        prop_assert_eq!(payload.len(), cut.payload_len());
+        let read = InPlace::decode(position, &payload);
+        prop_assert_eq!(read.is_some(), cut.blocks > 0, "without a block it is none");
+        if let Some(read) = read {
+            prop_assert_eq!((read.head, read.tail), (head, tail));
+            prop_assert!(read.blocks_are_whole(blocks) && !read.blocks_are_whole(&blocks[1..]));
+            let mut other = blocks.to_vec();
+            other[blocks.len() / 2] ^= 1;
+            prop_assert!(!read.blocks_are_whole(&other));
+        }
+        payload.push(0);
+        prop_assert_eq!(InPlace::decode(position, &payload), None);
+    }
+
     #[test]
     fn an_entry_reads_back_as_it_was(header in entry(), payload in proptest::collection::vec(any::<u8>(), 0..100)) {
         let mut bytes = header.encode(payload.len() as u32).to_vec();

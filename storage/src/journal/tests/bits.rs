@@ -60,9 +60,9 @@ fn every_flipped_bit_is_detected_or_cuts_the_last_commit() {
 fn an_extent_of_another_version_is_refused() {
     let (simulation, _) = written();
     let path = format!("{DIR}/0-0.journal");
-    simulation.flip_bit(&path, 8 * 8 + 1);
-    let error = simulation.block_on(replayed(&simulation.io(), &[(77, 0)])).expect_err("version 3");
-    assert!(matches!(error, StorageError::UnknownVersion { found: 3, known: 1, .. }), "{error}");
+    simulation.flip_bit(&path, 8 * 8 + 2);
+    let error = simulation.block_on(replayed(&simulation.io(), &[(77, 0)])).expect_err("version 6");
+    assert!(matches!(error, StorageError::UnknownVersion { found: 6, known: 2, .. }), "{error}");
 }
 
 #[test]
