@@ -3,7 +3,7 @@
 //! Called by `validate` and `lookup`. Every length is held against the bytes that are there. Deliberately absent: keys,
 //! values and headers themselves; a broker looks past them.
 
-use std::io::{self, BufRead, Read};
+use std::io::{self, BufRead};
 use std::ops::ControlFlow;
 
 use super::compression::{self, Compression};
@@ -93,28 +93,105 @@ fn walk_source<R: BufRead>(
 }
 
 fn next_record<R: BufRead>(source: &mut R, header: &BatchHeader, index: i32) -> Result<RecordSummary, Fault> {
-    let len = varint(source)?;
-    let len = usize::try_from(len).map_err(|_| Fault::Malformed("has a negative length"))?;
-    let buffered = source.fill_buf()?;
-    if let Some(mut body) = buffered.get(..len) {
-        // The usual case: the record lies whole in the buffer.
-        let record = record_body(&mut body, header, index)?;
-        if !body.is_empty() {
-            return Err(Fault::Malformed("is longer than its fields"));
-        }
+    if let Some((record, len)) = whole_record(source.fill_buf()?, header, index)? {
         source.consume(len);
         return Ok(record);
     }
-    let mut body = source.take(len as u64);
-    let record = record_body(&mut body, header, index)?;
-    if body.limit() != 0 {
-        return Err(Fault::Malformed("is longer than its fields"));
-    }
-    Ok(record)
+    let mut stream = Stream { source, left: u64::MAX };
+    stream.left = record_len(varint(&mut stream)?)? as u64;
+    record_body(&mut stream, header, index)
 }
 
-fn record_body<R: BufRead>(body: &mut R, header: &BatchHeader, index: i32) -> Result<RecordSummary, Fault> {
-    byte(body)?; // attributes, unused so far; Kafka ignores them as well
+/// The usual case: the record lies whole in the buffer. Returns it and the bytes it takes there.
+fn whole_record(
+    buffered: &[u8],
+    header: &BatchHeader,
+    index: i32,
+) -> Result<Option<(RecordSummary, usize)>, Fault> {
+    let mut rest = Slice(buffered);
+    // Whatever is wrong with a length that ends here, the other way finds it again.
+    let Ok(len) = varint(&mut rest) else { return Ok(None) };
+    let Some(body) = rest.0.get(..record_len(len)?) else { return Ok(None) };
+    let record = record_body(&mut Slice(body), header, index)?;
+    Ok(Some((record, buffered.len() - rest.0.len() + body.len())))
+}
+
+fn record_len(len: i32) -> Result<usize, Fault> {
+    usize::try_from(len).map_err(|_| Fault::Malformed("has a negative length"))
+}
+
+/// Where a record's fields come from.
+trait Fields {
+    fn byte(&mut self) -> Result<u8, Fault>;
+    fn skip(&mut self, len: usize) -> Result<(), Fault>;
+    fn is_at_end(&self) -> bool;
+}
+
+/// Bytes that are all there.
+struct Slice<'a>(&'a [u8]);
+
+impl Fields for Slice<'_> {
+    #[inline]
+    fn byte(&mut self) -> Result<u8, Fault> {
+        let (byte, rest) = self.0.split_first().ok_or(ENDS_EARLY)?;
+        self.0 = rest;
+        Ok(*byte)
+    }
+
+    #[inline]
+    fn skip(&mut self, len: usize) -> Result<(), Fault> {
+        self.0 = self.0.get(len..).ok_or(ENDS_EARLY)?;
+        Ok(())
+    }
+
+    #[inline]
+    fn is_at_end(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+/// Bytes that come in pieces, of which the record has so many left.
+struct Stream<'a, R> {
+    source: &'a mut R,
+    left: u64,
+}
+
+impl<R: BufRead> Stream<'_, R> {
+    fn available(&mut self) -> Result<&[u8], Fault> {
+        let available = self.source.fill_buf()?;
+        let len = available.len().min(usize::try_from(self.left).unwrap_or(usize::MAX));
+        if len == 0 { Err(ENDS_EARLY) } else { Ok(&available[..len]) }
+    }
+
+    fn consume(&mut self, len: usize) {
+        self.source.consume(len);
+        self.left -= len as u64;
+    }
+}
+
+impl<R: BufRead> Fields for Stream<'_, R> {
+    fn byte(&mut self) -> Result<u8, Fault> {
+        let byte = *self.available()?.first().ok_or(ENDS_EARLY)?;
+        self.consume(1);
+        Ok(byte)
+    }
+
+    fn skip(&mut self, mut len: usize) -> Result<(), Fault> {
+        while len > 0 {
+            let available = self.available()?.len().min(len);
+            self.consume(available);
+            len -= available;
+        }
+        Ok(())
+    }
+
+    fn is_at_end(&self) -> bool {
+        self.left == 0
+    }
+}
+
+fn record_body(body: &mut impl Fields, header: &BatchHeader, index: i32) -> Result<RecordSummary, Fault> {
+    body.byte()?; // attributes, unused so far; Kafka ignores them as well
     let timestamp_delta = varlong(body)?;
     let timestamp_ms = match header.timestamp_type() {
         TimestampType::LogAppendTime => header.max_timestamp,
@@ -136,46 +213,38 @@ fn record_body<R: BufRead>(body: &mut R, header: &BatchHeader, index: i32) -> Re
         }
         skip_nullable(body)?;
     }
+    if !body.is_at_end() {
+        return Err(Fault::Malformed("is longer than its fields"));
+    }
     Ok(RecordSummary { index, offset_delta, timestamp_ms, has_key })
 }
 
 /// Skips a length and its bytes; false when the length is negative, which means null.
-fn skip_nullable<R: BufRead>(body: &mut R) -> Result<bool, Fault> {
-    let Ok(mut left) = usize::try_from(varint(body)?) else {
-        return Ok(false);
-    };
-    while left > 0 {
-        let available = body.fill_buf()?.len().min(left);
-        if available == 0 {
-            return Err(ENDS_EARLY);
-        }
-        body.consume(available);
-        left -= available;
-    }
+#[inline]
+fn skip_nullable(body: &mut impl Fields) -> Result<bool, Fault> {
+    let Ok(len) = usize::try_from(varint(body)?) else { return Ok(false) };
+    body.skip(len)?;
     Ok(true)
 }
 
-fn byte<R: BufRead>(source: &mut R) -> Result<u8, Fault> {
-    let byte = *source.fill_buf()?.first().ok_or(ENDS_EARLY)?;
-    source.consume(1);
-    Ok(byte)
-}
-
-fn varint<R: BufRead>(source: &mut R) -> Result<i32, Fault> {
+#[inline]
+fn varint(fields: &mut impl Fields) -> Result<i32, Fault> {
     let raw =
-        u32::try_from(unsigned(source, 5)?).map_err(|_| Fault::Malformed("has a number beyond 32 bits"))?;
+        u32::try_from(unsigned(fields, 5)?).map_err(|_| Fault::Malformed("has a number beyond 32 bits"))?;
     Ok((raw >> 1) as i32 ^ -((raw & 1) as i32))
 }
 
-fn varlong<R: BufRead>(source: &mut R) -> Result<i64, Fault> {
-    let raw = unsigned(source, 10)?;
+#[inline]
+fn varlong(fields: &mut impl Fields) -> Result<i64, Fault> {
+    let raw = unsigned(fields, 10)?;
     Ok((raw >> 1) as i64 ^ -((raw & 1) as i64))
 }
 
-fn unsigned<R: BufRead>(source: &mut R, bytes_max: u32) -> Result<u64, Fault> {
+#[inline]
+fn unsigned(fields: &mut impl Fields, bytes_max: u32) -> Result<u64, Fault> {
     let mut value = 0;
     for i in 0..bytes_max {
-        let byte = byte(source)?;
+        let byte = fields.byte()?;
         value |= u64::from(byte & 0x7f) << (7 * i);
         if byte & 0x80 == 0 {
             return Ok(value);

@@ -228,8 +228,8 @@ fn check_records(batch: &[u8], header: &BatchHeader, limits: &ValidationLimits) 
         }
         if limits.keys_required && !record.has_key {
             refused.push(BatchError::KeyMissing { index });
-        } else {
-            refused.extend(check_timestamp(header, limits, index, record.timestamp_ms));
+        } else if let Some(error) = check_timestamp(header, limits, index, record.timestamp_ms) {
+            refused.push(error);
         }
         max_timestamp = max_timestamp.max(record.timestamp_ms);
         if refused.len() < RECORDS_AT_FAULT_MAX { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
@@ -244,6 +244,7 @@ fn check_records(batch: &[u8], header: &BatchHeader, limits: &ValidationLimits) 
 }
 
 /// What a topic has against a record's timestamp.
+#[inline]
 fn check_timestamp(
     header: &BatchHeader,
     limits: &ValidationLimits,

@@ -15,7 +15,7 @@ use super::start::below_start;
 use super::state::{ClosedSegment, Covered, SegmentId, State};
 use super::tables::SegmentView;
 use crate::Result;
-use crate::io::{File, Io, OpenMode, TRANSFER_BYTES_MAX, align_down, align_up};
+use crate::io::{Buffer, File, Io, OpenMode, TRANSFER_BYTES_MAX, align_down, align_up};
 use crate::journal::Ticket;
 use crate::segment::{self, BatchStart, BlockTable};
 use crate::types::Offset;
@@ -215,11 +215,18 @@ impl<I: Io> Log<I> {
 
     async fn write_blocks(&self, stretch: &Stretch, blocks: Range<u64>, file: &Rc<I::File>) -> Result<()> {
         let mut position = blocks.start;
+        let mut written: Option<I::Buf> = None;
         while position < blocks.end {
             let len = (blocks.end - position).min(TRANSFER_BYTES_MAX as u64);
-            let mut buf = self.core.io.buffer(len as usize);
+            let mut buf = match written.take() {
+                Some(mut buf) => {
+                    buf.truncate(len as usize);
+                    buf
+                }
+                None => self.core.io.buffer(len as usize),
+            };
             self.gather(stretch, position, buf.as_mut());
-            file.write_at(buf, position).await?;
+            written = Some(file.write_at(buf, position).await?);
             position += len;
             self.core.io.yield_if_needed().await;
         }
@@ -237,7 +244,9 @@ impl<I: Io> Log<I> {
             into[..len].copy_from_slice(&kept[..len]);
             from += len as u64;
         }
-        let rest = &mut into[(from - position) as usize..(to - position) as usize];
+        let (into, beyond) = into.split_at_mut((to - position) as usize);
+        beyond.fill(0);
+        let rest = &mut into[(from - position) as usize..];
         let copied = self.state.borrow().cache.gather(stretch.base_offset, from, rest);
         // What no checkpoint covers is never evicted: a hole here would be silent loss.
         assert_eq!(
