@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use super::file::{ENDING, FileHeader, FileIdentity, NEW_ENDING, corrupt, read_header, read_records};
 use super::record::{LogRecord, Record, SegmentRecord, StateRecord, TenantRecord};
 use crate::Result;
-use crate::io::{Io, OpenMode};
+use crate::io::{File, Io, OpenMode};
 use crate::journal::format::parse_file_name;
 use crate::types::{LogId, Offset};
 
@@ -58,7 +58,8 @@ pub struct Loaded {
     pub sessions: HashMap<u64, u64>,
 }
 
-/// Loads the checkpoint of `dir`; a missing directory is empty.
+/// Loads the checkpoint of `dir`; a missing directory is empty. What it says is durable when this returns: a process that was
+/// killed may have written what it never flushed, and recovery makes directories because of it.
 ///
 /// # Errors
 /// `Corrupt` when a file of the newest generation is damaged or missing, `UnknownVersion`, `Io`.
@@ -100,7 +101,9 @@ pub async fn load<I: Io>(io: &I, dir: &Path) -> Result<Loaded> {
         read_records(path, &file, &mut |record| fold.apply(record)).await?;
         let logs = fold.logs;
         loaded.files.push(LoadedFile { core: *core, logs });
+        file.flush().await?;
     }
+    io.sync_dir(dir).await?;
     Ok(loaded)
 }
 

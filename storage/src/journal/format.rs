@@ -235,7 +235,8 @@ impl EntryKind {
             Self::Append => 1,
             Self::LogStart => 2,
             Self::Drop => 3,
-            Self::AppendInPlace => 4,
+            // 4 and 5 are reserved.
+            Self::AppendInPlace => 6,
         }
     }
 
@@ -244,7 +245,7 @@ impl EntryKind {
             1 => Some(Self::Append),
             2 => Some(Self::LogStart),
             3 => Some(Self::Drop),
-            4 => Some(Self::AppendInPlace),
+            6 => Some(Self::AppendInPlace),
             _ => None,
         }
     }
