@@ -10,7 +10,7 @@ use corelog_storage::batch::{BatchHeader, check_crc};
 use corelog_storage::io::ALIGN;
 use corelog_storage::journal::format::{
     COMMIT_HEADER_BYTES, CommitHeader, EXTENT_OVERHEAD_BYTES, ExtentBlock, ExtentHeader, FORMAT_VERSION,
-    JOURNAL_COMMIT, parse_file_name,
+    InPlace, JOURNAL_COMMIT, parse_file_name,
 };
 use corelog_storage::journal::{EntryHeader, EntryKind};
 
@@ -147,6 +147,19 @@ fn dump_entries(
                     .map_or("log start, without an offset".to_owned(), |offset| format!("log start {offset}"))
             }
             EntryKind::Drop => "drop".to_owned(),
+            // Whether the blocks are there is for the segment to show: a later batch may have been cut off it.
+            EntryKind::AppendInPlace => match InPlace::decode(entry.segment_position, payload) {
+                Some(InPlace { cut, .. }) => format!(
+                    "append of {} bytes at {}, {} of them in blocks of the segment",
+                    cut.head + cut.blocks + cut.tail,
+                    entry.segment_position,
+                    cut.blocks
+                ),
+                None => {
+                    let what = format_args!("entry {number} is not cut as its position and length ask for");
+                    return report.wrong(path, at, what);
+                }
+            },
         };
         report.detail(format_args!(
             "    log={:016x} sequence={} segment={} next_offset={} {what}",

@@ -95,7 +95,7 @@ impl Plan {
         let mut io = simulation.io();
         // A nervous run breaks off most starts: whatever recovery does must bear being done again.
         let nervous = self.random.one_in(4);
-        let lives = if nervous { 7 } else { 2 + self.random.below(3) };
+        let lives = if nervous { 5 } else { 2 + self.random.below(3) };
         let mut life = 0;
         while life < lives {
             let last = life + 1 == lives;
