@@ -106,9 +106,13 @@ impl Scrape {
         family(encoder, "journal_bytes", "Bytes written to journals", MetricType::Counter, |metric| {
             journal(metric, |stats| stats.bytes)
         })?;
-        family(encoder, "journal_in_place_bytes", "Bytes of large batches that commits wrote straight to their segments", MetricType::Counter, |metric| {
-            journal(metric, |stats| stats.in_place_bytes)
-        })?;
+        family(
+            encoder,
+            "journal_in_place_bytes",
+            "Bytes of large batches that commits wrote straight to their segments",
+            MetricType::Counter,
+            |metric| journal(metric, |stats| stats.in_place_bytes),
+        )?;
         family(encoder, "journal_flush_seconds", "How long flushes took", MetricType::Histogram, |metric| {
             for core in &self.stats.cores {
                 histogram(metric, &[("core", core.core.to_string())], &core.flush)?;

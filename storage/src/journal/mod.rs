@@ -502,7 +502,8 @@ impl<I: Io> State<I> {
 
     fn release_in_place(&mut self, up_to: u64) -> bool {
         let before = self.in_place_bytes;
-        while let Some((_, bytes)) = self.in_place.pop_front_if(|(end, _)| *end <= up_to) {
+        let released = self.in_place.partition_point(|(end, _)| *end <= up_to);
+        for (_, bytes) in self.in_place.drain(..released) {
             self.in_place_bytes -= bytes;
         }
         self.in_place_bytes < before

@@ -11,8 +11,8 @@ use std::path::{Path, PathBuf};
 use super::Bugs;
 use super::extents::EXTENT_ENDING;
 use super::format::{
-    COMMIT_HEADER_BYTES, CommitHeader, EXTENT_OVERHEAD_BYTES, EntryHeader, EntryKind, ExtentBlock, ExtentHeader,
-    FORMAT_VERSION, InPlace, JOURNAL_COMMIT, parse_file_name,
+    COMMIT_HEADER_BYTES, CommitHeader, EXTENT_OVERHEAD_BYTES, EntryHeader, EntryKind, ExtentBlock,
+    ExtentHeader, FORMAT_VERSION, InPlace, JOURNAL_COMMIT, parse_file_name,
 };
 use super::window::Window;
 use crate::io::{ALIGN, File, Io, OpenMode};

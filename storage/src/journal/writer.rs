@@ -54,7 +54,8 @@ impl<I: Io> Inner<I> {
         let mut files = vec![Rc::clone(&file)];
         let mut parts = vec![(Rc::clone(&file), commit.place.file_position, commit.take_chunks())];
         for run in commit.runs.drain(..) {
-            if !self.options.bugs.skip_in_place_flush && !files.iter().any(|file| Rc::ptr_eq(file, &run.file)) {
+            if !self.options.bugs.skip_in_place_flush && !files.iter().any(|file| Rc::ptr_eq(file, &run.file))
+            {
                 files.push(Rc::clone(&run.file));
             }
             parts.push((Rc::clone(&run.file), run.from, run.into_chunks()));

@@ -127,7 +127,9 @@ impl Rebuild {
         }
         self.require("sequence", self.covered.sequence + 1, entry.sequence)?;
         match entry.kind {
-            EntryKind::Append | EntryKind::AppendInPlace => self.append(io, replayed, tenant, pending).await?,
+            EntryKind::Append | EntryKind::AppendInPlace => {
+                self.append(io, replayed, tenant, pending).await?
+            }
             EntryKind::LogStart => {
                 let offset = payload.first_chunk().map(|bytes| i64::from_le_bytes(*bytes));
                 let Some(offset) = offset else {

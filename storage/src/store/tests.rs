@@ -154,8 +154,10 @@ fn a_large_batch_is_written_to_its_segment_once_and_never_again_not_even_by_reco
         assert!(store.stats().journals.iter().any(|journal| journal.in_place_bytes >= 3 * 90_000));
     });
     let before = simulation.trace().lines().count();
-    let in_place: Vec<_> =
-        writes(simulation.trace().lines(), FILE).into_iter().filter(|(from, to)| to - from >= 90_000).collect();
+    let in_place: Vec<_> = writes(simulation.trace().lines(), FILE)
+        .into_iter()
+        .filter(|(from, to)| to - from >= 90_000)
+        .collect();
     assert!(!in_place.is_empty(), "{}", simulation.trace());
     let io = simulation.kill();
     simulation.block_on(async {

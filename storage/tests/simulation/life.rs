@@ -93,13 +93,11 @@ impl Plan {
 
     pub fn run(&mut self, simulation: &Simulation, planted: Planted) {
         let mut io = simulation.io();
-        // A nervous run breaks off most starts: whatever recovery does must bear being done again.
-        let nervous = self.random.one_in(4);
-        let lives = if nervous { 5 } else { 2 + self.random.below(3) };
+        let lives = 2 + self.random.below(3);
         let mut life = 0;
         while life < lives {
             let last = life + 1 == lives;
-            if !last && (nervous && life % 3 != 0 || self.random.one_in(4)) {
+            if !last && self.random.one_in(4) {
                 simulation.crash_after_steps(1 + self.random.below(60));
             } else if !last {
                 simulation.crash_after_steps(30 + self.random.below(500));

@@ -39,6 +39,10 @@ pub async fn run(process: &Rc<Process>, actors: usize) {
 }
 
 async fn step(process: &Rc<Process>) {
+    for log in process.stores.iter().flat_map(|store| store.logs()) {
+        let (start, visible) = (log.log_start_offset(), log.visible_end_offset());
+        assert!(start <= visible, "{log:?}: starts at {start}, and only what is below {visible} is durable");
+    }
     match process.below(100) {
         0..56 => append(process).await,
         56..58 => advance_log_start(process).await,

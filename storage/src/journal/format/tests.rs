@@ -52,8 +52,8 @@ proptest! {
     ) {
         let cut = Cut::of(position, batch.len());
         prop_assert_eq!(cut.head + cut.blocks + cut.tail, batch.len());
-        prop_assert!(cut.head < ALIGN && cut.tail < ALIGN && cut.blocks % ALIGN == 0);
-        prop_assert!(cut.blocks == 0 || (position as usize + cut.head) % ALIGN == 0);
+        prop_assert!(cut.head < ALIGN && cut.tail < ALIGN && cut.blocks.is_multiple_of(ALIGN));
+        prop_assert!(cut.blocks == 0 || (position as usize + cut.head).is_multiple_of(ALIGN));
         let (head, rest) = batch.split_at(cut.head);
         let (blocks, tail) = rest.split_at(cut.blocks);
         let mut payload = InPlace::header(batch.len(), blocks).to_vec();
