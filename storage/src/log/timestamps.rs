@@ -25,6 +25,7 @@ impl<I: Io> Log<I> {
     /// As [`Self::read`].
     pub async fn offset_for_timestamp(self: &Rc<Self>, target_ms: i64) -> Result<Option<(Offset, i64)>> {
         let mut offset_min = self.log_start_offset();
+        let mut searched_end = None;
         loop {
             self.check()?;
             let covered_end = self.state.borrow().covered.next_offset;
@@ -39,6 +40,9 @@ impl<I: Io> Log<I> {
             if self.cache_reaches_back_to(covered_end) {
                 return self.find_in_cache(target_ms, offset_min);
             }
+            // Only what a checkpoint covers is evicted, so there is more to search each time.
+            assert!(searched_end < Some(covered_end), "{self:?}: offset {covered_end} left the cache early");
+            searched_end = Some(covered_end);
             offset_min = offset_min.max(covered_end);
         }
     }
