@@ -58,9 +58,9 @@ impl Share {
     /// Percent of the core's memory.
     fn percent(self) -> u64 {
         match self {
-            Share::PartialFrames => 13,
+            Share::PartialFrames => 15,
             Share::Requests => 20,
-            Share::TailCache => 31,
+            Share::TailCache => 29,
             Share::ColdReads => 10,
             Share::Replies => 20,
             Share::FetchSessions => 2,

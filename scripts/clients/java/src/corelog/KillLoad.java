@@ -27,9 +27,15 @@ final class KillLoad {
     private static final int PATIENCE_MS = 300_000;
     /** Records that one writer may be ahead of its acknowledgements: little enough to be sent anew in a moment. */
     private static final int BUFFER_BYTES = 1 << 20;
-    /** Who writes: idempotent or plain, and with which acks. */
-    private static final List<Kind> KINDS =
-        List.of(new Kind(true, "all", "none"), new Kind(true, "all", "lz4"), new Kind(false, "1", "none"), new Kind(false, "all", "zstd"));
+    /** The usual size of a batch, and one that a broker may treat as a large one. */
+    private static final int BATCH_BYTES = 16_384;
+    private static final int LARGE_BATCH_BYTES = 131_072;
+    /** Who writes: idempotent or plain, with which acks, and in what batches. */
+    private static final List<Kind> KINDS = List.of(
+        new Kind(true, "all", "none", LARGE_BATCH_BYTES),
+        new Kind(true, "all", "lz4", BATCH_BYTES),
+        new Kind(false, "1", "none", LARGE_BATCH_BYTES),
+        new Kind(false, "all", "zstd", BATCH_BYTES));
 
     private final Connections connections;
     private final Path directory;
@@ -39,7 +45,7 @@ final class KillLoad {
 
     private volatile boolean written;
 
-    private record Kind(boolean once, String acks, String codec) {}
+    private record Kind(boolean once, String acks, String codec, int batchBytes) {}
 
     private KillLoad(Connections connections, Path directory, String topic) {
         this.connections = connections;
@@ -105,7 +111,8 @@ final class KillLoad {
                     "enable.idempotence", kind.once,
                     "compression.type", kind.codec,
                     "buffer.memory", BUFFER_BYTES,
-                    "linger.ms", 2,
+                    "batch.size", kind.batchBytes,
+                    "linger.ms", kind.batchBytes / 8_192,
                     "max.block.ms", PATIENCE_MS,
                     "request.timeout.ms", 10_000,
                     "delivery.timeout.ms", PATIENCE_MS)) {
