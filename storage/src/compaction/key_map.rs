@@ -4,11 +4,11 @@
 //! for one log is none in another. Divided into shards, so that growing never holds a core for long.
 
 use std::collections::HashMap;
-use std::hash::{BuildHasherDefault, Hasher};
+use std::hash::BuildHasherDefault;
 
 use xxhash_rust::xxh3::xxh3_128_with_seed;
 
-use crate::types::Offset;
+use crate::types::{Offset, RandomAlready};
 
 /// What an entry is charged, in bytes: key, offset and the slack of a table that has just doubled.
 pub const ENTRY_BYTES: usize = 64;
@@ -16,27 +16,7 @@ pub const ENTRY_BYTES: usize = 64;
 /// Power of two.
 const SHARDS: usize = 256;
 
-/// Hashes that are random already.
-#[derive(Default)]
-struct Identity(u64);
-
-impl Hasher for Identity {
-    fn finish(&self) -> u64 {
-        self.0
-    }
-
-    fn write(&mut self, bytes: &[u8]) {
-        for byte in bytes {
-            self.0 = self.0.rotate_left(8) ^ u64::from(*byte);
-        }
-    }
-
-    fn write_u64(&mut self, value: u64) {
-        self.0 ^= value;
-    }
-}
-
-type Shard = HashMap<(u64, u64), Offset, BuildHasherDefault<Identity>>;
+type Shard = HashMap<(u64, u64), Offset, BuildHasherDefault<RandomAlready>>;
 
 /// Keys and their newest offsets.
 pub struct KeyMap {

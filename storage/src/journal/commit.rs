@@ -5,7 +5,7 @@
 //! the commit goes (`ring`) and how it is written (`writer`).
 
 use std::collections::HashMap;
-use std::hash::{BuildHasherDefault, Hasher};
+use std::hash::BuildHasherDefault;
 use std::ops::Range;
 use std::rc::Rc;
 
@@ -15,7 +15,7 @@ use super::Committed;
 use super::format::{COMMIT_HEADER_BYTES, Cut, EntryHeader, InPlace, entry_bytes, entry_padding};
 use super::ring::Placement;
 use crate::io::{ALIGN, Buffer, Io, TRANSFER_BYTES_MAX, align_down, align_up};
-use crate::types::LogId;
+use crate::types::{LogId, RandomAlready};
 
 /// The smallest chunk worth keeping, in bytes.
 const CHUNK_BYTES_MIN: usize = 16 * 1024;
@@ -59,26 +59,6 @@ impl<B: Buffer> ChunkPool<B> {
     }
 }
 
-/// Log ids are random already; hashing them again would be waste.
-#[derive(Default)]
-struct LogIdHasher(u64);
-
-impl Hasher for LogIdHasher {
-    fn finish(&self) -> u64 {
-        self.0
-    }
-
-    fn write(&mut self, bytes: &[u8]) {
-        for byte in bytes {
-            self.0 = self.0.rotate_left(8) ^ u64::from(*byte);
-        }
-    }
-
-    fn write_u64(&mut self, value: u64) {
-        self.0 = value;
-    }
-}
-
 /// One log's news from a commit.
 struct Notice {
     log: Rc<dyn Committed>,
@@ -88,7 +68,7 @@ struct Notice {
 /// Whom to tell about a commit: each log once, with its highest next offset.
 #[derive(Default)]
 pub(crate) struct Notices {
-    by_log: HashMap<LogId, usize, BuildHasherDefault<LogIdHasher>>,
+    by_log: HashMap<LogId, usize, BuildHasherDefault<RandomAlready>>,
     notices: Vec<Notice>,
 }
 
@@ -285,28 +265,22 @@ impl<B: Buffer, F> Commit<B, F> {
         self.charged_bytes += entry_bytes(batch.len()) - entry_bytes(cut.payload_len());
         self.in_place_bytes += batch.len();
         let position = u64::from(header.segment_position);
-        let run = match self.runs.iter_mut().position(|run| run.goes_on_with(header)) {
-            Some(at) => {
-                let run = &mut self.runs[at];
-                run.bytes.copy(io, pool, batch);
-                return align_down(position)..align_down(run.end());
+        let (at, blocks_from, bytes) = match self.runs.iter().position(|run| run.goes_on_with(header)) {
+            Some(at) => (at, align_down(position), batch),
+            None => {
+                self.runs.push(Run {
+                    log_id: header.log_id,
+                    segment_base_offset: header.segment_base_offset,
+                    file: file.clone(),
+                    from: align_up(position),
+                    bytes: Filling { chunks: Vec::new(), filled: 0, len: 0 },
+                });
+                (self.runs.len() - 1, align_up(position), rest)
             }
-            None => Run {
-                log_id: header.log_id,
-                segment_base_offset: header.segment_base_offset,
-                file: file.clone(),
-                from: align_up(position),
-                bytes: Filling { chunks: Vec::new(), filled: 0, len: 0 },
-            },
         };
-        self.runs.push(run);
-        match self.runs.last_mut() {
-            Some(run) => {
-                run.bytes.copy(io, pool, rest);
-                run.from..align_down(run.end())
-            }
-            None => 0..0,
-        }
+        let run = &mut self.runs[at];
+        run.bytes.copy(io, pool, bytes);
+        blocks_from..align_down(run.end())
     }
 
     fn copy(&mut self, io: &impl Io<Buf = B>, pool: &mut ChunkPool<B>, bytes: &[u8]) {

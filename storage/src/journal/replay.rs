@@ -166,6 +166,16 @@ pub async fn replay<I: Io>(
     Ok(report)
 }
 
+/// What became of a batch of which a segment holds a part.
+enum Assembled {
+    /// The checkpoint covers it, or its log is gone.
+    NotNeeded,
+    /// The segment does not hold what the entry says.
+    Torn,
+    /// The batch, and the part of it that the segment holds.
+    Whole(Vec<u8>, Range<usize>),
+}
+
 /// The chain of one session's commits, as far as it has been followed.
 struct Chain {
     session: u64,
@@ -300,24 +310,23 @@ impl Chain {
                 return Err(corrupt(nth, "is of no kind that this version knows"));
             };
             rest = behind;
-            let mut batch = None;
+            let mut assembled = Assembled::NotNeeded;
             if header.kind == EntryKind::AppendInPlace {
                 let Some(in_place) = InPlace::decode(header.segment_position, payload) else {
                     return Err(corrupt(nth, "is not cut as its position and length ask for"));
                 };
-                match self.assemble(&header, &in_place, visitor).await? {
-                    Some(None) => return Ok(false),
-                    Some(whole) => batch = whole,
-                    None => {}
+                assembled = self.assemble(&header, &in_place, visitor).await?;
+                if matches!(assembled, Assembled::Torn) {
+                    return Ok(false);
                 }
             }
-            entries.push((header, payload, batch));
+            entries.push((header, payload, assembled));
         }
-        for (header, payload, batch) in entries {
+        for (header, payload, assembled) in entries {
             let (session, commit_position, core) = (self.session, commit.position, extent.header.core);
-            let (payload, in_place) = match &batch {
-                Some((batch, in_place)) => (&batch[..], in_place.clone()),
-                None => (payload, 0..0),
+            let (payload, in_place) = match &assembled {
+                Assembled::Whole(batch, in_place) => (&batch[..], in_place.clone()),
+                Assembled::NotNeeded | Assembled::Torn => (payload, 0..0),
             };
             visitor.entry(Replayed { core, session, commit_position, header, payload, in_place }).await?;
             self.entries += 1;
@@ -326,24 +335,23 @@ impl Chain {
         Ok(true)
     }
 
-    /// Puts a batch together from its entry and its segment. None when nobody needs it, and nothing in it when the segment
-    /// does not hold what the entry says.
+    /// Puts a batch together from its entry and its segment.
     async fn assemble(
         &self,
         header: &EntryHeader,
         in_place: &InPlace<'_>,
         visitor: &mut impl Visitor,
-    ) -> Result<Option<Option<(Vec<u8>, Range<usize>)>>> {
+    ) -> Result<Assembled> {
         let from = u64::from(header.segment_position) + in_place.cut.head as u64;
         let Some(blocks) = visitor.blocks(header, from..from + in_place.cut.blocks as u64).await? else {
-            return Ok(None);
+            return Ok(Assembled::NotNeeded);
         };
         if !in_place.blocks_are_whole(&blocks) && !self.bugs.trust_blocks_in_place {
-            return Ok(Some(None));
+            return Ok(Assembled::Torn);
         }
         let batch = [in_place.head, &blocks, in_place.tail].concat();
         let written = in_place.cut.head..in_place.cut.head + blocks.len();
-        Ok(Some(Some((batch, written))))
+        Ok(Assembled::Whole(batch, written))
     }
 
     /// A break is corruption when something behind it was issued knowing that what is missing was on the disk.

@@ -85,11 +85,8 @@ impl<I: Io> Log<I> {
             (is_safe && wanted).then(|| active.id())
         };
         let Some(segment) = segment else { return Ok(None) };
-        match self.open_file(segment, Part::Log, OpenMode::Existing).await {
-            Ok(file) => Ok(Some(file)),
-            // The log was deleted meanwhile, and its directory with it: no reason to condemn the disk.
-            Err(error) => Err(self.check().err().unwrap_or_else(|| self.dir.fail(&error))),
-        }
+        let opened = self.open_file(segment, Part::Log, OpenMode::Existing).await;
+        opened.map(Some).map_err(|error| self.or_fail(error))
     }
 
     /// Reserves blocks for `len` more bytes, and some ahead, so that what is accepted can be written back on a full disk.
@@ -126,13 +123,12 @@ impl<I: Io> Log<I> {
                     needed: needed.max(len as u64),
                 })
             }
-            // The log was deleted meanwhile, and its directory with it: no reason to condemn the disk.
-            Err(error) => Err(self.check().err().unwrap_or_else(|| self.dir.fail(&error))),
+            Err(error) => Err(self.or_fail(error)),
         }
     }
 
     async fn allocate(&self, base_offset: Offset, len: u64) -> Result<()> {
-        let segment = SegmentId { base_offset, generation: 0 };
+        let segment = SegmentId::original(base_offset);
         let file = self.open_file(segment, Part::Log, OpenMode::CreateOrOpen).await?;
         file.allocate(len).await
     }

@@ -173,13 +173,3 @@ impl Made {
         })
     }
 }
-
-impl<I: Io> Log<I> {
-    /// An error while a file of this log was written: final for the directory, unless the disk is full or the log was deleted.
-    pub(super) fn or_fail(&self, error: StorageError) -> StorageError {
-        if error.is_disk_full() {
-            return error;
-        }
-        self.check().err().unwrap_or_else(|| self.dir.fail(&error))
-    }
-}

@@ -223,6 +223,15 @@ impl<I: Io> Log<I> {
         }
     }
 
+    /// An error while a file of this log was opened or written: final for the directory, unless the disk is full or the log was deleted
+    /// meanwhile, and its directory with it.
+    fn or_fail(&self, error: StorageError) -> StorageError {
+        if error.is_disk_full() {
+            return error;
+        }
+        self.check().err().unwrap_or_else(|| self.dir.fail(&error))
+    }
+
     /// Ends the log: everyone who waits is told.
     pub(crate) fn end(&self, error: StorageError) {
         self.ended.borrow_mut().get_or_insert(error);

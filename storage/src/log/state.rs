@@ -23,6 +23,13 @@ pub(crate) struct SegmentId {
     pub(crate) generation: u32,
 }
 
+impl SegmentId {
+    /// A segment as it was appended to, before any compaction.
+    pub(crate) fn original(base_offset: Offset) -> Self {
+        Self { base_offset, generation: 0 }
+    }
+}
+
 impl ClosedSegment {
     pub(crate) fn id(&self) -> SegmentId {
         SegmentId { base_offset: self.base_offset, generation: self.generation }
@@ -87,7 +94,7 @@ pub(crate) const RESERVE_BYTES_MAX: u64 = 16 * 1024 * 1024;
 
 impl OpenSegment {
     pub(crate) fn id(&self) -> SegmentId {
-        SegmentId { base_offset: self.base_offset, generation: 0 }
+        SegmentId::original(self.base_offset)
     }
 
     pub(crate) fn new(base_offset: Offset) -> Self {

@@ -48,7 +48,7 @@ struct Stretch {
 
 impl Stretch {
     fn id(&self) -> SegmentId {
-        SegmentId { base_offset: self.base_offset, generation: 0 }
+        SegmentId::original(self.base_offset)
     }
 }
 
@@ -338,7 +338,7 @@ impl<I: Io> Aftermath<I> {
     pub(crate) async fn follow(self) -> Result<()> {
         self.log.set_aside(&self.removed).await;
         for (table, from) in &self.tables {
-            let id = SegmentId { base_offset: table.base_offset(), generation: 0 };
+            let id = SegmentId::original(table.base_offset());
             match self.log.write_pages(id, table, *from).await {
                 Err(error) if !error.is_disk_full() => return Err(error),
                 _ => {}
@@ -381,7 +381,7 @@ impl<I: Io> Written<I> {
                 let ended = state.closing.pop_front();
                 assert_eq!(ended.map(|segment| segment.base_offset), Some(stretch.base_offset));
                 if let Some(table) = stretch.table {
-                    let id = SegmentId { base_offset: stretch.base_offset, generation: 0 };
+                    let id = SegmentId::original(stretch.base_offset);
                     log.core.tables.put(log.identity.log_id, id, table);
                 }
             } else if let Some(segment) = state.open_segment_mut(stretch.base_offset) {

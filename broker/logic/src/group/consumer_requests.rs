@@ -282,13 +282,9 @@ impl GroupCoordinator {
         request: &SyncGroup,
     ) -> Option<Outcome> {
         let Some(Group::Consumer(group)) = self.groups.get(&request.group_id) else { return None };
-        let reply = match group.classic_sync(request, context.image) {
-            Ok(decision) => {
-                self.consumer_effects(context, &request.group_id, decision.effects);
-                decision.reply
-            }
-            Err(error) => SyncGroupReply::refused(error.kind),
-        };
+        let decided = group.classic_sync(request, context.image);
+        let reply = self.consumer_answer(context, &request.group_id, decided);
+        let reply = reply.unwrap_or_else(SyncGroupReply::refused);
         Some(Outcome::reply(id, Reply::SyncGroup(reply)))
     }
 
@@ -300,14 +296,21 @@ impl GroupCoordinator {
         request: &Heartbeat,
     ) -> Option<Outcome> {
         let Some(Group::Consumer(group)) = self.groups.get(&request.group_id) else { return None };
-        let reply = match group.classic_heartbeat(request) {
-            Ok(decision) => {
-                self.consumer_effects(context, &request.group_id, decision.effects);
-                decision.reply
-            }
-            Err(error) => Err(error.kind),
-        };
+        let decided = group.classic_heartbeat(request);
+        let reply = self.consumer_answer(context, &request.group_id, decided).flatten();
         Some(Outcome::reply(id, Reply::Heartbeat(reply)))
+    }
+
+    /// Does what a decision without records asks for, and gives its reply.
+    fn consumer_answer<T>(
+        &mut self,
+        context: &Context<'_>,
+        group_id: &GroupId,
+        decided: Result<Decision<T>, GroupError>,
+    ) -> Result<T, GroupErrorKind> {
+        let decision = decided.map_err(|error| error.kind)?;
+        self.consumer_effects(context, group_id, decision.effects);
+        Ok(decision.reply)
     }
 
     /// A LeaveGroup to a consumer group; None when the group is no such.
