@@ -46,6 +46,14 @@ fn without_any_configuration_it_listens_on_loopback_and_writes_below_the_current
 }
 
 #[test]
+fn a_send_buffer_is_the_kernels_unless_one_is_asked_for() {
+    assert_eq!(build(&[]).unwrap().socket_send_buffer_bytes, None);
+    assert_eq!(build(&["socket.send.buffer.bytes=-1"]).unwrap().socket_send_buffer_bytes, None);
+    let asked_for = build(&["socket.send.buffer.bytes=102400"]).unwrap();
+    assert_eq!(asked_for.socket_send_buffer_bytes, Some(102_400));
+}
+
+#[test]
 fn kafkas_single_node_listeners_start_without_the_controllers() {
     let config = build(&["listeners=PLAINTEXT://:9092,CONTROLLER://:9093"]).unwrap();
     assert_eq!(config.listeners.len(), 1);

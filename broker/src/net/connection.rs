@@ -7,20 +7,24 @@
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::future::{Future, poll_fn};
+use std::io::IoSlice;
 use std::net::Shutdown;
+use std::os::fd::{AsRawFd, RawFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use futures_lite::{AsyncRead, AsyncWrite, FutureExt};
 use glommio::net::TcpStream;
+use nix::sys::socket::{MsgFlags, sendmsg};
 
 use super::frame::{FrameEnd, FrameReader, Source};
 use super::reply;
 use super::server::ServerCore;
-use super::settings::{CloseReason, FRAMES_PER_TURN, IN_FLIGHT_REQUESTS_MAX};
+use super::settings::{CloseReason, FRAMES_PER_TURN, IN_FLIGHT_REQUESTS_MAX, PIECES_PER_SEND};
 use crate::api::service::{Answer, ConnectionInfo};
 
 /// A connection's state, shared by its two halves and its server.
@@ -111,9 +115,20 @@ impl Connection {
         self.ending.get().is_some()
     }
 
-    /// Writes as much of `bytes` as the socket takes now.
-    pub(super) fn poll_write(&self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<Result<usize, CloseReason>> {
-        let polled = Pin::new(&mut *self.stream.borrow_mut()).poll_write(cx, bytes);
+    /// Writes as much of `pieces` as the socket takes now.
+    pub(super) fn poll_write(
+        &self,
+        cx: &mut Context<'_>,
+        pieces: &VecDeque<Bytes>,
+    ) -> Poll<Result<usize, CloseReason>> {
+        let mut stream = self.stream.borrow_mut();
+        let polled = match write_gathered(stream.as_raw_fd(), pieces) {
+            Some(written) => Poll::Ready(Ok(written)),
+            None => {
+                let first = pieces.front().map(Bytes::as_ref).unwrap_or_default();
+                Pin::new(&mut *stream).poll_write(cx, first)
+            }
+        };
         match polled {
             Poll::Ready(Ok(written)) if written > 0 => {
                 if self.blocked_since.take().is_some() {
@@ -191,6 +206,19 @@ impl Source for Connection {
         self.remember(cx.waker());
         self.closing.get().or(self.ending.get())
     }
+}
+
+/// Writes what a socket takes of several pieces: fewer and larger packets than piece by piece. `None` when glommio, which writes one
+/// slice at a time, does as well or must wait, and when the socket has failed, which it then meets too.
+fn write_gathered(socket: RawFd, pieces: &VecDeque<Bytes>) -> Option<usize> {
+    if pieces.len() < 2 {
+        return None;
+    }
+    let mut slices = [IoSlice::new(&[]); PIECES_PER_SEND];
+    slices.iter_mut().zip(pieces).for_each(|(slice, piece)| *slice = IoSlice::new(piece));
+    let slices = slices.get(..pieces.len()).unwrap_or(&slices);
+    let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL;
+    sendmsg::<()>(socket, slices, &[], flags, None).ok()
 }
 
 /// Runs a connection to its end and says why it ended.

@@ -1,8 +1,10 @@
-//! The writing half of a connection: answers in request order, small ones copied together, large ones sent as they are.
+//! The writing half of a connection: answers in request order, small ones copied together, large ones sent as they are,
+//! several with one call.
 //!
 //! `connection` runs [`write_replies`] beside its reading half. Only the oldest answer is polled, so replies are not built
-//! before they can be written. Deliberately absent: retries and vectored writes (glommio sends the first slice only).
+//! before they can be written. Deliberately absent: retries.
 
+use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
@@ -13,7 +15,7 @@ use bytes::{Buf, Bytes, BytesMut};
 use futures_lite::FutureExt;
 
 use super::connection::Connection;
-use super::settings::{COALESCE_BYTES, COPY_BYTES_MAX, CloseReason};
+use super::settings::{BYTES_PER_TURN, COALESCE_BYTES, COPY_BYTES_MAX, CloseReason};
 use crate::api::service::Reply;
 use crate::shard::budget::{Charge, SMALL_BYTES, Share};
 
@@ -21,7 +23,7 @@ use crate::shard::budget::{Charge, SMALL_BYTES, Share};
 #[derive(Default)]
 struct Batch {
     /// What is sent, in order.
-    pieces: Vec<Bytes>,
+    pieces: VecDeque<Bytes>,
     /// Small segments that were copied together, not yet a piece.
     copied: BytesMut,
     bytes: usize,
@@ -57,14 +59,14 @@ impl Batch {
                 self.copied.extend_from_slice(&segment);
             } else {
                 self.flush_copied();
-                self.pieces.push(segment);
+                self.pieces.push_back(segment);
             }
         }
     }
 
     fn flush_copied(&mut self) {
         if !self.copied.is_empty() {
-            self.pieces.push(std::mem::take(&mut self.copied).freeze());
+            self.pieces.push_back(std::mem::take(&mut self.copied).freeze());
         }
     }
 }
@@ -136,29 +138,45 @@ async fn write(connection: &Connection, batch: &mut Batch) -> Result<(), CloseRe
         batch.charges.push(charge.or(closing(connection)).await?);
     }
     let mut left: u64 = batch.charges.iter().map(Charge::bytes).sum();
-    for mut piece in batch.pieces.drain(..) {
-        let bytes = piece.len() as u64;
-        while !piece.is_empty() {
-            let written = poll_fn(|cx| {
-                if let Some(reason) = connection.closing() {
-                    return Poll::Ready(Err(reason));
-                }
-                connection.poll_write(cx, &piece)
-            })
-            .await;
-            match written {
-                Ok(written) => piece.advance(written),
-                Err(reason) => {
-                    connection.close(reason);
-                    return Err(reason);
-                }
+    let (mut turn, mut of_first) = (0, 0);
+    while !batch.pieces.is_empty() {
+        let written = poll_fn(|cx| {
+            if let Some(reason) = connection.closing() {
+                return Poll::Ready(Err(reason));
             }
-        }
-        left = left.saturating_sub(bytes);
+            connection.poll_write(cx, &batch.pieces)
+        })
+        .await
+        .inspect_err(|reason| connection.close(*reason))?;
+        let freed = advance(&mut batch.pieces, &mut of_first, written);
+        left = left.saturating_sub(freed as u64);
         release(&mut batch.charges, left);
+        turn += written;
+        if turn >= BYTES_PER_TURN {
+            turn = 0;
+            futures_lite::future::yield_now().await;
+        }
     }
     batch.charges.clear();
     Ok(())
+}
+
+/// Passes over what was written, and returns the bytes of the pieces that are gone with it. `of_first` is what had been written, and then
+/// is, of the first piece: as long as there is a rest of it, all its memory is held.
+fn advance(pieces: &mut VecDeque<Bytes>, of_first: &mut usize, mut written: usize) -> usize {
+    let mut freed = 0;
+    while let Some(piece) = pieces.front_mut() {
+        let gone = piece.len().min(written);
+        piece.advance(gone);
+        written -= gone;
+        *of_first += gone;
+        if !piece.is_empty() {
+            break;
+        }
+        freed += std::mem::take(of_first);
+        pieces.pop_front();
+    }
+    freed
 }
 
 /// Returns all but `keep` bytes.
@@ -182,4 +200,20 @@ async fn closing<T>(connection: &Connection) -> Result<T, CloseReason> {
         connection.closing().map_or(Poll::Pending, |reason| Poll::Ready(Err(reason)))
     })
     .await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_piece_is_held_until_its_last_byte_is_written() {
+        let mut pieces: VecDeque<Bytes> = [3, 5, 0, 4].map(|len| Bytes::from(vec![7; len])).into();
+        let mut of_first = 0;
+        assert_eq!(advance(&mut pieces, &mut of_first, 2), 0);
+        assert_eq!(advance(&mut pieces, &mut of_first, 2), 3, "the second piece has begun");
+        assert_eq!(advance(&mut pieces, &mut of_first, 4), 5);
+        assert_eq!(advance(&mut pieces, &mut of_first, 4), 4);
+        assert!(pieces.is_empty() && of_first == 0);
+    }
 }

@@ -14,6 +14,12 @@ pub(super) const COALESCE_BYTES: usize = 64 * 1024;
 /// A segment of at least this many bytes is sent as it is instead of being copied.
 pub(super) const COPY_BYTES_MAX: usize = 16 * 1024;
 
+/// Pieces that are sent with one system call.
+pub(super) const PIECES_PER_SEND: usize = 32;
+
+/// Bytes of replies that one connection sends before other tasks get their turn.
+pub(super) const BYTES_PER_TURN: usize = 1024 * 1024;
+
 /// Requests of one connection that may be dispatched and not yet answered. The next frame is read when one is.
 pub const IN_FLIGHT_REQUESTS_MAX: usize = 256;
 

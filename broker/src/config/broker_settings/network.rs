@@ -34,7 +34,7 @@ pub(super) const NETWORK: &[Setting] = &[
         .acts("Largest request accepted, in bytes."),
     key::int("socket.send.buffer.bytes", Some("102400"))
         .at_least(-1)
-        .acts("Send buffer of each connection's socket, in bytes. -1 leaves it to the system."),
+        .acts("Send buffer of each connection's socket, in bytes. -1, or leaving it out, leaves it to the system."),
     key::int("socket.receive.buffer.bytes", Some("102400"))
         .at_least(-1)
         .acts("Receive buffer of each connection's socket, in bytes. -1 leaves it to the system."),
