@@ -18,6 +18,8 @@ use kafka_protocol::protocol::{Decodable, Encodable, HeaderVersion, StrBytes};
 
 /// How long a topic may take to come or go.
 const TOPIC_PATIENCE: Duration = Duration::from_secs(30);
+/// How long a deadline that is over may take to be acted upon.
+const RESOLVED_PATIENCE: Duration = Duration::from_millis(500);
 /// Between two looks at what nobody tells of.
 const LOOK_INTERVAL: Duration = Duration::from_millis(3);
 /// Topics in one request to delete them.
@@ -155,6 +157,25 @@ impl Control {
                 return Ok(());
             }
             ensure!(Instant::now() < deadline, "{group} has no coordinator: {found:?}, {answered:?}");
+            std::thread::sleep(LOOK_INTERVAL);
+        }
+    }
+
+    /// Waits until a classic group is not between two generations. Where a member's longer timeout keeps it there, nothing is about to
+    /// happen, and the wait ends too.
+    ///
+    /// # Errors
+    /// No readable answer.
+    pub fn wait_until_resolved(&mut self, group: &str) -> Result<()> {
+        let deadline = Instant::now() + RESOLVED_PATIENCE;
+        let group = GroupId(StrBytes::from_string(group.to_owned()));
+        let request = DescribeGroupsRequest::default().with_groups(vec![group]);
+        loop {
+            let response: DescribeGroupsResponse = self.ask(15, 5, &request)?;
+            let between = response.groups.iter().any(|group| group.group_state.ends_with("Rebalance"));
+            if !between || Instant::now() >= deadline {
+                return Ok(());
+            }
             std::thread::sleep(LOOK_INTERVAL);
         }
     }

@@ -149,6 +149,7 @@ impl Pair {
                 Step::Send(request) => self.send(request, audience)?,
                 Step::Exist(topics) => self.both(|side| side.wait_for(topics))?,
                 Step::Coordinated(group) => self.both(|side| side.control.wait_for_coordinator(group))?,
+                Step::Resolved(group) => self.both(|side| side.control.wait_until_resolved(group))?,
                 Step::Settled => self.both(|side| side.control.settle())?,
                 Step::Gone(topics) => self.both(|side| side.control.wait_until_gone(topics))?,
             };

@@ -25,6 +25,8 @@ pub enum Step {
     Exist(Vec<String>),
     /// Wait until each broker coordinates this group. Kafka creates the topic of offsets when it is first asked.
     Coordinated(String),
+    /// Wait until this group is not between two generations at either broker, as far as a deadline of milliseconds does that.
+    Resolved(String),
     /// Wait until each broker has heard of everything that its controller has decided.
     Settled,
     /// Wait until no broker knows these topics any more.

@@ -93,12 +93,15 @@ fn producers(maker: &mut Maker<'_>, own: &str) {
 
 fn partitions(maker: &mut Maker<'_>, own: &str) {
     let Some(version) = maker.version(75) else { return };
-    let asked =
-        names(maker, own).into_iter().map(|name| TopicRequest::default().with_name(topic_name(&name)));
+    let names = names(maker, own);
+    let asked = names.iter().map(|name| TopicRequest::default().with_name(topic_name(name)));
     let mut request = DescribeTopicPartitionsRequest::default()
         .with_topics(asked.collect())
         .with_response_partition_limit(maker.random.pick(&[2_000, 2_000, 1, 2, 3, 0, -1, i32::MAX]));
-    if maker.random.once_in(2) {
+    // Without a cursor Kafka takes a topic without a name for the one where the cursor stands, stumbles (a NullPointerException in
+    // DescribeTopicPartitionsRequestHandler) and answers UNKNOWN_SERVER_ERROR; Corelog says that the name is none.
+    let nameless = names.iter().any(String::is_empty);
+    if maker.random.once_in(2) || nameless {
         let cursor = Cursor::default().with_topic_name(topic_name(&name(maker, own)));
         request.cursor = Some(cursor.with_partition_index(maker.random.pick(&[0, 1, 2, 9, -1])));
     }
