@@ -1,4 +1,5 @@
-//! One partition's coordinator at work: requests and deadlines one after the other, each with its records appended before the next.
+//! One partition's coordinator at work: requests and deadlines one after the other, each with its records appended before the next;
+//! commits that wait together are appended together.
 //!
 //! What a decision says is told when everything appended before it is durable, so a reply never tells of what a crash could take back. An
 //! append that is refused changed nothing but what `logic` takes back itself; one that fails on the disk ends the coordinator.
@@ -7,11 +8,12 @@
 use std::cell::{Cell, RefCell};
 use std::collections::{HashMap, VecDeque};
 use std::future::{Future, poll_fn};
+use std::ops::ControlFlow;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Poll, Waker};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use corelog_logic::controller::{Delta, MetadataImage};
 use corelog_logic::group::{
@@ -22,11 +24,14 @@ use super::super::partition::now_ms;
 use super::super::{Partition, Partitions};
 use super::append::append;
 use super::owed::{Owed, owed};
+use super::wait::Sleep;
 use super::{GroupSettings, load};
 
 /// Requests that are decided before deadlines are looked at again: a heartbeat that waits here must come before
 /// the deadline that it moves, and a flood must not put deadlines off for ever.
 const TURN_MAX: usize = 1_024;
+/// Commits that are decided and appended together.
+const COMMITS_TOGETHER_MAX: usize = 256;
 /// How often at most the log tells of members that are refused for want of room, in milliseconds.
 const REFUSALS_TOLD_EVERY_MS: i64 = 10_000;
 
@@ -38,6 +43,8 @@ enum Phase {
 }
 
 enum Work {
+    /// Somebody's offsets: records that count once they are appended, and nothing else.
+    Commit(Request, Owed),
     Request(Request, Owed),
     TopicDeleted(Arc<str>),
     /// The metadata of topics has changed.
@@ -89,7 +96,10 @@ impl Coordinator {
             Phase::Ended => return Err(GroupErrorKind::NotCoordinator),
         }
         let (owed, awaited) = owed();
-        self.push(Work::Request(request, owed));
+        self.push(match request {
+            Request::OffsetCommit(_) => Work::Commit(request, owed),
+            _ => Work::Request(request, owed),
+        });
         awaited.await.ok_or(GroupErrorKind::NotCoordinator)
     }
 
@@ -121,6 +131,18 @@ impl Coordinator {
     fn push(&self, work: Work) {
         self.inbox.borrow_mut().push_back(work);
         self.wake();
+    }
+
+    /// Takes a commit out of the inbox, if one comes next.
+    fn next_commit(&self) -> Option<(Request, Owed)> {
+        let mut inbox = self.inbox.borrow_mut();
+        match inbox.pop_front()? {
+            Work::Commit(request, owed) => Some((request, owed)),
+            other => {
+                inbox.push_front(other);
+                None
+            }
+        }
     }
 
     fn wake(&self) {
@@ -175,6 +197,7 @@ struct Running {
     unsettled: VecDeque<Unsettled>,
     next_id: u64,
     started: Instant,
+    sleep: Sleep,
 }
 
 impl Running {
@@ -187,6 +210,7 @@ impl Running {
             unsettled: VecDeque::new(),
             next_id: 0,
             started: Instant::now(),
+            sleep: Sleep::default(),
         }
     }
 
@@ -227,11 +251,9 @@ impl Running {
 
     async fn work(&mut self, work: Work) {
         let outcome = match work {
+            Work::Commit(request, owed) => self.commit_together(request, owed),
             Work::Request(request, owed) => {
-                let id = ReplyId(self.next_id);
-                self.next_id += 1;
-                self.owed.insert(id, owed);
-                let outcome = self.with_context(|groups, context| groups.decide(context, id, request));
+                let outcome = self.decide(request, owed);
                 self.tell_of_refusals();
                 outcome
             }
@@ -243,6 +265,27 @@ impl Running {
             }
         };
         self.carry_out(outcome).await;
+    }
+
+    fn decide(&mut self, request: Request, owed: Owed) -> Outcome {
+        let id = ReplyId(self.next_id);
+        self.next_id += 1;
+        self.owed.insert(id, owed);
+        self.with_context(|groups, context| groups.decide(context, id, request))
+    }
+
+    /// This commit and those right behind it as one decision: one batch in the log, one wait for the disk. None of them sees another's
+    /// offsets, as if all had come at the same moment; whoever sent them has nothing else under way.
+    fn commit_together(&mut self, request: Request, owed: Owed) -> Outcome {
+        let mut together = self.decide(request, owed);
+        for _ in 1..COMMITS_TOGETHER_MAX {
+            let Some((request, owed)) = self.me.next_commit() else { break };
+            let Outcome { records, applied, replies, after } = self.decide(request, owed);
+            debug_assert!(!applied && after.is_none(), "a commit is records and a reply");
+            together.records.extend(records);
+            together.replies.extend(replies);
+        }
+        together
     }
 
     /// Says in the log that members are refused for want of room: a classic member is told a number only.
@@ -316,27 +359,20 @@ impl Running {
     }
 
     /// Sleeps until there is something to do: work, a deadline, or something durable. Breaks when there will be nothing more.
-    async fn wait(&self, mut stopping: Pin<&mut impl Future<Output = ()>>) -> std::ops::ControlFlow<()> {
-        use std::ops::ControlFlow::{Break, Continue};
-        let log = self.me.partition.log();
-        let mut durable = self.unsettled.front().map(|first| Box::pin(log.durable(first.next_offset)));
-        let mut deadline = self.groups.next_deadline_ms().map(|deadline_ms| {
-            let in_ms = deadline_ms.saturating_sub(self.monotonic_ms());
-            Box::pin(glommio::timer::sleep(Duration::from_millis(u64::try_from(in_ms).unwrap_or(0))))
-        });
+    async fn wait(&mut self, mut stopping: Pin<&mut impl Future<Output = ()>>) -> ControlFlow<()> {
+        let in_ms = self.groups.next_deadline_ms().map(|deadline_ms| (deadline_ms, self.monotonic_ms()));
+        self.sleep.until_deadline(in_ms);
+        self.sleep.until_durable(&self.me.partition, self.unsettled.front().map(|first| first.next_offset));
         poll_fn(|cx| {
             if stopping.as_mut().poll(cx).is_ready() {
-                return Poll::Ready(Break(()));
+                return Poll::Ready(ControlFlow::Break(()));
             }
             if !self.me.inbox.borrow().is_empty() || self.me.phase.get() != Phase::Active {
-                return Poll::Ready(Continue(()));
+                return Poll::Ready(ControlFlow::Continue(()));
             }
-            if let Some(Poll::Ready(result)) = durable.as_mut().map(|durable| durable.as_mut().poll(cx)) {
+            if let Poll::Ready(durable) = self.sleep.poll(cx) {
                 // What was appended may or may not be found again: only the log can say, at the next start.
-                return Poll::Ready(if result.is_ok() { Continue(()) } else { Break(()) });
-            }
-            if deadline.as_mut().is_some_and(|deadline| deadline.as_mut().poll(cx).is_ready()) {
-                return Poll::Ready(Continue(()));
+                return Poll::Ready(durable.map_or(ControlFlow::Break(()), ControlFlow::Continue));
             }
             self.me.waker.set(Some(cx.waker().clone()));
             Poll::Pending

@@ -7,6 +7,7 @@ mod append;
 mod coordinator;
 mod load;
 mod owed;
+mod wait;
 
 use std::cell::RefCell;
 use std::collections::HashMap;
