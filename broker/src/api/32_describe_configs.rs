@@ -2,8 +2,8 @@
 //!
 //! Version notes: 3 adds types and documentation (KIP-569); 4 is flexible. A null or empty list of keys means all.
 //! The broker's empty name means what was set for all brokers. A broker's only logger is `root` (KIP-412), at the level that
-//! `CORELOG_LOG` set. A group's configurations are the broker's, and read-only; there are no subscriptions to client metrics (KIP-714), and one that is
-//! not there has nothing to tell.
+//! `CORELOG_LOG` set. A group need not exist to be given configurations (KIP-848); what it was not given is the broker's. There are no
+//! subscriptions to client metrics (KIP-714), and one that is not there has nothing to tell.
 
 use std::rc::Rc;
 
@@ -100,7 +100,7 @@ fn configs(
         Some(ResourceType::Group) if name.is_empty() => {
             return invalid("Group name must not be empty".to_owned());
         }
-        Some(ResourceType::Group) => config_entries::of_group(&broker_values(broker, image)),
+        Some(ResourceType::Group) => config_entries::of_group(name, image, &broker_values(broker, image)),
         None => return Err(malformed_request()),
     };
     let asked = entries.into_iter().filter(|entry| is_asked(resource, &entry.name));

@@ -5,6 +5,7 @@
 
 use std::rc::Rc;
 
+use corelog_logic::controller::ResourceKind;
 use kafka_protocol::messages::list_config_resources_response::ConfigResource;
 use kafka_protocol::messages::{ListConfigResourcesRequest, ListConfigResourcesResponse};
 use kafka_protocol::protocol::StrBytes;
@@ -42,7 +43,11 @@ fn resources(broker: &Broker, kind: ResourceType) -> Vec<ConfigResource> {
         ResourceType::Broker | ResourceType::BrokerLogger => {
             image.brokers().map(|(node_id, _)| node_id.to_string()).collect()
         }
-        ResourceType::ClientMetrics | ResourceType::Group => Vec::new(),
+        // Those that were given any.
+        ResourceType::Group => {
+            image.configured(ResourceKind::Group).map(|resource| resource.name.clone()).collect()
+        }
+        ResourceType::ClientMetrics => Vec::new(),
     };
     let resource = |name| {
         ConfigResource::default()

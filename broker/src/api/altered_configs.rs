@@ -83,8 +83,9 @@ fn change(broker: &Broker, asked: Asked<'_>, resets_others: bool) -> Result<Conf
         Some(ResourceType::BrokerLogger) if !resets_others => {
             return Err(logger(broker, asked.name, &asked.operations?));
         }
-        Some(ResourceType::ClientMetrics | ResourceType::Group) => {
-            let name = ResourceType::of(asked.resource_type).map_or("", ResourceType::name);
+        Some(ResourceType::Group) => ResourceKind::Group,
+        Some(ResourceType::ClientMetrics) => {
+            let name = ResourceType::ClientMetrics.name();
             return Err(ErrorCode::InvalidRequest.because(format!("Unsupported resource type: {name}")));
         }
         _ => {

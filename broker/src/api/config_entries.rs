@@ -8,8 +8,8 @@ use corelog_logic::controller::{ConfigResource, MetadataImage};
 
 use super::broker::Broker;
 use crate::config::{
-    BrokerValues, Setting, Source, Synonym, TOPIC_SETTINGS, broker_setting, broker_settings,
-    effective_topic_value, topic_synonyms,
+    BrokerValues, GROUP_SETTINGS, GroupSetting, Setting, Source, Synonym, TOPIC_SETTINGS, broker_setting,
+    broker_settings, effective_topic_value, topic_synonyms,
 };
 
 /// One configuration and where its value comes from.
@@ -88,23 +88,26 @@ pub(super) fn of_broker(broker: &Broker, image: &MetadataImage) -> Vec<ConfigEnt
     known.chain(unknown.into_iter().map(|name| unknown_entry(name, Source::DynamicBroker))).collect()
 }
 
-/// A group's configurations and the broker's keys that give them their values.
-const GROUP_CONFIGS: [(&str, &str); 3] = [
-    ("consumer.assignment.interval.ms", "group.consumer.assignment.interval.ms"),
-    ("consumer.heartbeat.interval.ms", "group.consumer.heartbeat.interval.ms"),
-    ("consumer.session.timeout.ms", "group.consumer.session.timeout.ms"),
-];
-
-/// All configurations of a group: the broker's, for none can be given one of its own.
-pub(super) fn of_group(broker: &BrokerValues<'_>) -> Vec<ConfigEntry> {
-    let entry = |(name, of_broker): (&str, &str)| ConfigEntry {
-        name: name.to_owned(),
-        value: broker.get(of_broker).map(str::to_owned),
-        synonyms: broker.synonyms(of_broker),
-        read_only: true,
-        setting: broker_setting(of_broker),
+/// All configurations of a group, which need not exist: its own, and the broker's where it has none.
+pub(super) fn of_group(group_id: &str, image: &MetadataImage, broker: &BrokerValues<'_>) -> Vec<ConfigEntry> {
+    let resource = ConfigResource::group(group_id);
+    let entry = |group: &'static GroupSetting| {
+        let setting = &group.setting;
+        let own = image.config(&resource, setting.name).map(|value| setting.shown(value));
+        let mut synonyms = broker.synonyms(group.broker_name);
+        if own.is_some() {
+            let (name, value) = (setting.name.to_owned(), own.clone());
+            synonyms.insert(0, Synonym { name, value, source: Source::Group });
+        }
+        ConfigEntry {
+            name: setting.name.to_owned(),
+            value: own.or_else(|| broker.get(group.broker_name).map(str::to_owned)),
+            synonyms,
+            read_only: false,
+            setting: Some(setting),
+        }
     };
-    GROUP_CONFIGS.into_iter().map(entry).collect()
+    GROUP_SETTINGS.iter().map(entry).collect()
 }
 
 /// What was set for all brokers.

@@ -216,6 +216,7 @@ fn group_settings(config: &BrokerConfig) -> GroupSettings {
     let codec = usize::from(config.groups.offsets_topic_compression);
     GroupSettings {
         config: config.groups.rules.clone(),
+        append_linger_ms: config.groups.append_linger_ms,
         compression: Compression::ALL.get(codec).copied().unwrap_or(Compression::None),
     }
 }

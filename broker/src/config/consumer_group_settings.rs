@@ -1,7 +1,7 @@
 //! The values of the broker's keys for consumer groups of KIP-848, as the coordinator wants them.
 //!
-//! The keys are a section of the table (`broker_settings/coordinators.rs`). Contradictions are Kafka's (GroupCoordinatorConfig). Deliberately absent: settings of single groups, and assignors
-//! that are loaded as classes.
+//! The keys are a section of the table (`broker_settings/coordinators.rs`). Contradictions are Kafka's (GroupCoordinatorConfig). Deliberately absent: settings of single groups
+//! (`single_group_settings.rs`), and assignors that are loaded as classes.
 
 use corelog_logic::group::assignors::Assignor;
 use corelog_logic::group::consumer::{ConsumerGroupConfig, MigrationPolicy};
@@ -58,9 +58,22 @@ pub(super) fn build(given: &Given) -> Result<ConsumerGroupConfig, ConfigError> {
         });
     }
     let text = |name: &'static str| given.effective(name).unwrap_or_default();
+    let bounds = |min: &'static str, max: &'static str| (number(min) as i32, number(max) as i32);
     Ok(ConsumerGroupConfig {
         session_timeout_ms: session_timeout_ms as i32,
         heartbeat_interval_ms: heartbeat_interval_ms as i32,
+        session_timeout_bounds_ms: bounds(
+            "group.consumer.min.session.timeout.ms",
+            "group.consumer.max.session.timeout.ms",
+        ),
+        heartbeat_interval_bounds_ms: bounds(
+            "group.consumer.min.heartbeat.interval.ms",
+            "group.consumer.max.heartbeat.interval.ms",
+        ),
+        assignment_interval_bounds_ms: bounds(
+            "group.consumer.min.assignment.interval.ms",
+            "group.consumer.max.assignment.interval.ms",
+        ),
         max_size: number("group.consumer.max.size") as usize,
         assignors: list(text("group.consumer.assignors")).filter_map(Assignor::by_name).collect(),
         assignment_interval_ms: number("group.consumer.assignment.interval.ms") as i32,

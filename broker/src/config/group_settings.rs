@@ -16,6 +16,8 @@ pub struct GroupsConfig {
     pub offsets_topic_partitions: i32,
     /// `offsets.topic.segment.bytes`.
     pub offsets_topic_segment_bytes: i64,
+    /// `group.coordinator.append.linger.ms`; -1 decides by load.
+    pub append_linger_ms: i64,
     /// `offsets.topic.compression.codec`, by its number.
     pub offsets_topic_compression: u8,
 }
@@ -50,6 +52,7 @@ impl GroupsConfig {
             },
             offsets_topic_partitions: number("offsets.topic.num.partitions") as i32,
             offsets_topic_segment_bytes: number("offsets.topic.segment.bytes"),
+            append_linger_ms: number("group.coordinator.append.linger.ms"),
             offsets_topic_compression: number("offsets.topic.compression.codec") as u8,
         })
     }

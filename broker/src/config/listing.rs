@@ -6,6 +6,7 @@ use std::fmt::Write;
 
 use super::broker_settings::BROKER_SECTIONS;
 use super::setting::{Effect, Setting};
+use super::single_group_settings::GROUP_SETTINGS;
 use super::topic_settings::TOPIC_SETTINGS;
 
 /// Every key whose name contains `part`, in the sections of the tables. `None` when there is none.
@@ -21,6 +22,12 @@ pub fn listing(part: &str) -> Option<String> {
         &mut out,
         "Keys of a topic (kafka-configs.sh --entity-type topics); all can be changed at any time",
         topics.map(|topic| (&topic.setting, of_topic(topic.broker_name))),
+    );
+    let groups = GROUP_SETTINGS.iter().filter(|group| group.setting.name.contains(part));
+    section(
+        &mut out,
+        "Keys of a group (kafka-configs.sh --entity-type groups); all can be changed at any time",
+        groups.map(|group| (&group.setting, of_topic(Some(group.broker_name)))),
     );
     (!out.is_empty()).then_some(out)
 }

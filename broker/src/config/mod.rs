@@ -13,6 +13,7 @@ mod listing;
 mod load;
 mod schema;
 mod setting;
+mod single_group_settings;
 mod topic_config;
 mod topic_settings;
 mod values;
@@ -29,6 +30,7 @@ pub use listing::listing;
 pub use load::{ConfigError, Given, Loaded, load};
 pub use schema::Schema;
 pub use setting::{Allowed, Effect, InvalidValue, Kind, Setting};
+pub use single_group_settings::{GROUP_SETTINGS, GroupSetting, group_setting};
 pub use topic_config::{
     CleanupPolicy, TopicConfig, effective as effective_topic_value, synonyms as topic_synonyms,
 };

@@ -1,7 +1,7 @@
 //! Which configurations exist, what they may be and who may be given them: the controller asks it before it changes any.
 //!
 //! Implements the controller's [`ConfigSchema`] over the tables; texts are Kafka's (`LogConfig.validate`, `ControllerConfigurationValidator`,
-//! `DynamicBrokerConfig.validateConfigs`). Deliberately absent: whether a topic or broker exists, which the controller knows.
+//! `DynamicBrokerConfig.validateConfigs`, `GroupConfig.validate`). Deliberately absent: whether a topic or broker exists, which the controller knows.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -13,6 +13,7 @@ use corelog_logic::controller::{
 use super::broker_config::BrokerConfig;
 use super::broker_settings::broker_setting;
 use super::setting::{Kind as Type, Setting, boolean};
+use super::single_group_settings::{self, group_setting};
 use super::topic_settings::topic_setting;
 
 /// The tables, as the controller of a broker with this configuration sees them.
@@ -35,6 +36,10 @@ impl ConfigSchema for Schema {
         match resource.kind {
             ResourceKind::Topic => self.validate_topic(configs),
             ResourceKind::Broker => self.validate_broker(configs),
+            ResourceKind::Group => match single_group_settings::refusal(configs, &self.0.given) {
+                Some(why) => Err(Kind::InvalidConfig.because(why)),
+                None => Ok(()),
+            },
         }
     }
 }
@@ -43,6 +48,7 @@ fn setting(kind: ResourceKind, name: &str) -> Option<&'static Setting> {
     match kind {
         ResourceKind::Topic => topic_setting(name).map(|topic| &topic.setting),
         ResourceKind::Broker => broker_setting(name),
+        ResourceKind::Group => group_setting(name).map(|group| &group.setting),
     }
 }
 

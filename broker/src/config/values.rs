@@ -17,6 +17,7 @@ pub enum Source {
     DynamicDefaultBroker,
     StaticBroker,
     Default,
+    Group,
 }
 
 impl Source {
@@ -28,6 +29,7 @@ impl Source {
             Self::DynamicDefaultBroker => 3,
             Self::StaticBroker => 4,
             Self::Default => 5,
+            Self::Group => 8,
         }
     }
 }
@@ -70,7 +72,7 @@ impl<'a> BrokerValues<'a> {
     /// The layers that may give a key a value, nearest first.
     fn layer(&self, source: Source, name: &str) -> Option<&'a str> {
         match source {
-            Source::Topic => None,
+            Source::Topic | Source::Group => None,
             Source::DynamicBroker => self.image.config(&self.own, name),
             Source::DynamicDefaultBroker => self.image.config(&self.all, name),
             Source::StaticBroker => self.given.get(name),

@@ -199,7 +199,7 @@ fn what_cannot_be_changed_is_refused_resource_by_resource() {
     let any = [(SET, "k", Some("v"))];
     let resources = vec![
         incremental(16, "m", &any),
-        incremental(32, "g", &any),
+        incremental(32, "", &any),
         incremental(0, "x", &any),
         incremental(8, "7", &any),
         incremental(8, "8", &[(SET, "root", Some("DEBUG"))]),
@@ -252,6 +252,48 @@ fn the_old_way_resets_what_it_does_not_name_and_validating_changes_nothing() {
 }
 
 #[test]
+fn a_group_has_its_own_values_before_the_brokers_and_within_the_brokers_bounds() {
+    let bench = Bench::with(&[("group.consumer.max.session.timeout.ms", "90000")]);
+    let (session, heartbeat) = ("consumer.session.timeout.ms", "consumer.heartbeat.interval.ms");
+    let set = |key, value| alter(&bench, 32, "readers", &[(SET, key, Some(value))]);
+    assert_eq!(set(session, " 80000 "), (0, None));
+    assert_eq!(sources(&bench, 32, "readers", session), (Some("80000".into()), vec![8, 5]));
+    assert_eq!(sources(&bench, 32, "writers", session), (Some("45000".into()), vec![5]));
+    let refused = |key, value, why: &str| assert_eq!(set(key, value), (40, Some(why.to_owned())));
+    refused(session, "x", &format!("Invalid value x for configuration {session}: Not a number of type INT"));
+    refused(session, "0", &format!("Invalid value 0 for configuration {session}: Value must be at least 1"));
+    let bound = "group.consumer.min.session.timeout.ms";
+    refused(session, "44999", &format!("{session} must be greater than or equal to {bound}"));
+    let bound = "group.consumer.max.session.timeout.ms";
+    refused(session, "90001", &format!("{session} must be less than or equal to {bound}"));
+    refused("retention.ms", "1", "Unknown group config name: retention.ms");
+    assert_eq!(
+        alter(&bench, 32, "readers", &[(APPEND, heartbeat, Some("1"))]).1,
+        Some(format!("Can't APPEND to key {heartbeat} because its type is not LIST."))
+    );
+    assert_eq!(
+        alter(&bench, 32, "", &[(SET, heartbeat, Some("6000"))]),
+        (42, Some("Default group resources are not allowed.".to_owned()))
+    );
+    assert_eq!(alter(&bench, 32, "readers", &[(DELETE, session, None)]), (0, None));
+    assert_eq!(sources(&bench, 32, "readers", session), (Some("45000".into()), vec![5]));
+}
+
+#[test]
+fn a_groups_session_must_outlast_its_heartbeats() {
+    let bench = Bench::with(&[
+        ("group.consumer.min.session.timeout.ms", "10"),
+        ("group.consumer.max.heartbeat.interval.ms", "60000"),
+    ]);
+    let (session, heartbeat) = ("consumer.session.timeout.ms", "consumer.heartbeat.interval.ms");
+    let why = Some(format!("{session} must be greater than {heartbeat}"));
+    assert_eq!(alter(&bench, 32, "g", &[(SET, session, Some("5000"))]), (40, why.clone()));
+    assert_eq!(alter(&bench, 32, "g", &[(SET, heartbeat, Some("45000"))]), (40, why));
+    let both = [(SET, session, Some("7001")), (SET, heartbeat, Some("7000"))];
+    assert_eq!(alter(&bench, 32, "g", &both), (0, None));
+}
+
+#[test]
 fn what_has_configurations_is_listed_by_kind() {
     let bench = Bench::new();
     bench.topic("b", 1);
@@ -271,6 +313,8 @@ fn what_has_configurations_is_listed_by_kind() {
     assert_eq!(list(1, &[]), (0, vec![one(8, "7"), one(4, "7"), one(2, "a"), one(2, "b")]));
     assert_eq!(list(1, &[2]), (0, vec![one(2, "a"), one(2, "b")]));
     assert_eq!(list(1, &[16, 32]), (0, vec![]));
+    alter(&bench, 32, "readers", &[(SET, "consumer.session.timeout.ms", Some("45001"))]);
+    assert_eq!(list(1, &[16, 32]), (0, vec![one(32, "readers")]));
     assert_eq!(list(1, &[2, 0]), (35, vec![]));
 }
 

@@ -124,9 +124,9 @@ fn a_group_has_the_brokers_values_and_a_subscription_to_metrics_that_is_not_ther
         .map(|config| (config.name.as_str(), config.value.as_deref(), config.read_only))
         .collect();
     let expected = [
-        ("consumer.assignment.interval.ms", Some("1000"), true),
-        ("consumer.heartbeat.interval.ms", Some("5000"), true),
-        ("consumer.session.timeout.ms", Some("45000"), true),
+        ("consumer.assignment.interval.ms", Some("1000"), false),
+        ("consumer.heartbeat.interval.ms", Some("5000"), false),
+        ("consumer.session.timeout.ms", Some("45000"), false),
     ];
     assert_eq!((group.error_code, told), (0, expected.to_vec()));
     let metrics = describe(&bench, 4, resource(16, "subscription"));

@@ -266,7 +266,27 @@ func administeredNode(ctx context.Context) {
 	equal(0, len(value(admin.ListPartitionReassignments(ctx, nil))), "reassignments")
 }
 
+func deleteRecords(ctx context.Context) {
+	name := topic(ctx, "go-deleted", 1, nil)
+	var records []*kgo.Record
+	for i := range 10 {
+		records = append(records, &kgo.Record{Topic: name, Value: []byte{byte(i)}})
+	}
+	send(ctx, records)
+	below := kadm.Offsets{}
+	below.AddOffset(name, 0, 4, -1)
+	answer, _ := value(admin.DeleteRecords(ctx, below)).Lookup(name, 0)
+	must(answer.Err)
+	equal(4, answer.LowWatermark, "low watermark")
+	equal(4, read(ctx, name, kgo.NewOffset().AtStart(), 6)[0].Value[0], "the first that is left")
+	beyond := kadm.Offsets{}
+	beyond.AddOffset(name, 0, 11, -1)
+	answer, _ = value(admin.DeleteRecords(ctx, beyond)).Lookup(name, 0)
+	equal(true, errors.Is(answer.Err, kerr.OffsetOutOfRange), fmt.Sprint("beyond the end: ", answer.Err))
+}
+
 func groupChecks() {
+	check("records below an offset are deleted", deleteRecords)
 	check("log directories, ACLs, elections, reassignments", administeredNode)
 	balancers := map[string]kgo.GroupBalancer{
 		"range": kgo.RangeBalancer(), "roundrobin": kgo.RoundRobinBalancer(), "sticky": kgo.StickyBalancer(),

@@ -282,6 +282,7 @@ func main() {
 	check("sessions of many partitions", sessions)
 	check("topics and configs", administration)
 	check("alter configs, add partitions", changes)
+	check("what Redpanda Console asks", consoles)
 	groupChecks()
 	fmt.Printf("%d passed, %d failed\n", passed, failed)
 	if failed > 0 {

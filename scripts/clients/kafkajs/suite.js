@@ -250,6 +250,14 @@ async function main() {
       assert.equal(described.partitions.length, 3)
     })
   })
+  await check('records below an offset are deleted', async () => {
+    const name = await topic('js-deleted')
+    await send(name, [...Array(10).keys()].map(number => ({ value: String(number), partition: 0 })))
+    await admin.deleteTopicRecords({ topic: name, partitions: [{ partition: 0, offset: '4' }] })
+    const [{ low, high }] = await admin.fetchTopicOffsets(name)
+    assert.deepEqual([low, high], ['4', '10'])
+    await assert.rejects(admin.deleteTopicRecords({ topic: name, partitions: [{ partition: 0, offset: '11' }] }))
+  })
   await check('without an authorizer there are no ACLs', () => assert.rejects(admin.describeAcls({
     resourceType: AclResourceTypes.ANY, resourcePatternType: ResourcePatternTypes.ANY, operation: AclOperationTypes.ANY,
     permissionType: AclPermissionTypes.ANY,

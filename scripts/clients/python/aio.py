@@ -4,7 +4,7 @@ import asyncio
 import time
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
-from aiokafka.admin import AIOKafkaAdminClient, NewPartitions, NewTopic
+from aiokafka.admin import AIOKafkaAdminClient, NewPartitions, NewTopic, RecordsToDelete
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.coordinator.assignors.range import RangePartitionAssignor
 from aiokafka.coordinator.assignors.roundrobin import RoundRobinPartitionAssignor
@@ -186,6 +186,33 @@ async def administration():
         await admin.close()
 
 
+async def delete_records():
+    name = await topic("aio-deleted")
+    producer = AIOKafkaProducer(bootstrap_servers=BOOTSTRAP)
+    await producer.start()
+    try:
+        for number in range(10):
+            await producer.send_and_wait(name, b"%d" % number, partition=0)
+    finally:
+        await producer.stop()
+    admin = AIOKafkaAdminClient(bootstrap_servers=BOOTSTRAP)
+    await admin.start()
+    try:
+        partition = TopicPartition(name, 0)
+        equal({partition: 4}, await admin.delete_records({partition: RecordsToDelete(4)}), "low watermark")
+    finally:
+        await admin.close()
+    consumer = AIOKafkaConsumer(bootstrap_servers=BOOTSTRAP, auto_offset_reset="earliest")
+    await consumer.start()
+    try:
+        consumer.assign([partition])
+        equal({partition: 4}, await consumer.beginning_offsets([partition]), "start")
+        consumer.seek(partition, 0)
+        equal(b"4", (await asyncio.wait_for(consumer.getone(), PATIENCE)).value, "the first that is left")
+    finally:
+        await consumer.stop()
+
+
 async def member(group, name, **settings):
     client = AIOKafkaConsumer(
         name, bootstrap_servers=BOOTSTRAP, group_id=group, enable_auto_commit=False, auto_offset_reset="earliest",
@@ -318,6 +345,7 @@ async def main():
         await suite.check_async(f"offsets by time in {name or 'none'}", times, name)
     await suite.check_async("a waiting fetch is woken", waiting)
     await suite.check_async("topics, configs and the cluster", administration)
+    await suite.check_async("records below an offset are deleted", delete_records)
     await suite.check_async("alter configs, add partitions", changes)
     for name in ASSIGNORS:
         await suite.check_async(f"a classic group of {name}", shared, name)

@@ -22,6 +22,7 @@ from confluent_kafka.admin import (
     ConfigResource,
     NewPartitions,
     NewTopic,
+    OffsetSpec,
     ResourcePatternType,
     ResourceType,
 )
@@ -208,6 +209,32 @@ def elections():
     equal(KafkaError.ELECTION_NOT_NEEDED, told[partition].code(), "error")
 
 
+def delete_records():
+    name = topic("deleted", 1)
+    client = Producer({"bootstrap.servers": BOOTSTRAP})
+    for number in range(10):
+        client.produce(name, str(number), partition=0)
+    equal(0, client.flush(PATIENCE), "records on their way")
+    deleted = admin.delete_records([TopicPartition(name, 0, 4)])
+    for answer in deleted.values():
+        equal(4, answer.result(PATIENCE).low_watermark, "low watermark")
+    partition = TopicPartition(name, 0)
+    equal(4, admin.list_offsets({partition: OffsetSpec.earliest()})[partition].result(PATIENCE).offset, "start")
+    reader = Consumer({"bootstrap.servers": BOOTSTRAP, "group.id": fresh("deleted"), "auto.offset.reset": "earliest"})
+    try:
+        reader.assign([TopicPartition(name, 0, 0)])
+        equal(b"4", reader.poll(PATIENCE).value(), "the first that is left")
+    finally:
+        reader.close()
+    beyond = admin.delete_records([TopicPartition(name, 0, 11)])
+    for answer in beyond.values():
+        try:
+            answer.result(PATIENCE)
+            raise AssertionError("deleted beyond the end")
+        except KafkaException as error:
+            equal(KafkaError.OFFSET_OUT_OF_RANGE, error.args[0].code(), "error")
+
+
 for strategy in ("range", "roundrobin", "cooperative-sticky"):
     suite.check(f"a classic group of {strategy}", lambda strategy: shared(CLASSIC, partition_assignment_strategy=strategy), strategy)
 suite.check("static members of a classic group", static, CLASSIC)
@@ -222,4 +249,5 @@ suite.check("alter configs", alter_configs)
 suite.check("add partitions", grow)
 suite.check("without an authorizer there are no ACLs", without_authorizer)
 suite.check("a leader that needs no election", elections)
+suite.check("records below an offset are deleted", delete_records)
 suite.finish()

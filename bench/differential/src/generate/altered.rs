@@ -1,6 +1,6 @@
 //! AlterConfigs and IncrementalAlterConfigs, and what DescribeConfigs and ListConfigResources say afterwards.
 //!
-//! A topic's configurations are the script's own; a broker's are taken back at its end.
+//! A topic's configurations are the script's own; a broker's and a group's are taken back at its end.
 
 use kafka_protocol::messages::alter_configs_request::{
     AlterConfigsResource as PlainResource, AlterableConfig as PlainConfig,
@@ -16,6 +16,7 @@ use crate::script::Step;
 
 const TOPIC: i8 = 2;
 const BROKER: i8 = 4;
+const GROUP: i8 = 32;
 const SET: i8 = 0;
 const DELETE: i8 = 1;
 
@@ -46,6 +47,15 @@ const BROKER_CONFIGS: &[(&str, &[&str])] = &[
     ("", &["1"]),
 ];
 
+/// Keys of a group, in their bounds and out of them. None of share groups and streams groups, which Corelog does not have.
+const GROUP_CONFIGS: &[(&str, &[&str])] = &[
+    ("consumer.session.timeout.ms", &["45000", "60000", "60001", "44999", "0", "x", ""]),
+    ("consumer.heartbeat.interval.ms", &["5000", "15000", "15001", "4999", "-1", "5000.5"]),
+    ("consumer.assignment.interval.ms", &["0", "15000", "15001", "-1", " 700 "]),
+    ("no.such.key", &["1"]),
+    ("", &["1"]),
+];
+
 /// Values given and taken back over a topic of the script and the broker.
 pub(super) fn any(maker: &mut Maker<'_>) {
     let own = maker.topic(1, &[("retention.ms", "5000")]);
@@ -63,23 +73,31 @@ pub(super) fn any(maker: &mut Maker<'_>) {
 
 /// A kind of resource and its name.
 fn resource(maker: &mut Maker<'_>, own: &str) -> (i8, String) {
-    match maker.random.below(18) {
+    match maker.random.below(22) {
         0..=7 => (TOPIC, own.to_owned()),
         8 => (TOPIC, "no-such-topic".to_owned()),
         9 => (TOPIC, maker.random.pick(&topics::odd_names())),
         10 | 11 => (BROKER, "1".to_owned()),
         12 => (BROKER, String::new()),
         13 => (BROKER, maker.random.pick(&["2", "x", "-1"]).to_owned()),
+        18..=20 => (GROUP, group(maker)),
+        21 => (GROUP, String::new()),
         14 => (8, maker.random.pick(&["1", "2", ""]).to_owned()),
         _ => (maker.random.pick(&[0, 1, 3, 64, 127, -1]), "1".to_owned()),
     }
 }
 
+/// A group that nobody is in.
+fn group(maker: &Maker<'_>) -> String {
+    format!("{}-group", maker.prefix)
+}
+
 fn config(maker: &mut Maker<'_>, kind: i8) -> (String, Option<String>) {
-    if kind != BROKER {
-        return topics::config(maker);
-    }
-    let (name, values) = maker.random.pick(BROKER_CONFIGS);
+    let (name, values) = match kind {
+        BROKER => maker.random.pick(BROKER_CONFIGS),
+        GROUP => maker.random.pick(GROUP_CONFIGS),
+        _ => return topics::config(maker),
+    };
     let value = if maker.random.once_in(15) { None } else { Some(maker.random.pick(values).to_owned()) };
     (name.to_owned(), value)
 }
@@ -135,6 +153,8 @@ fn describe(maker: &mut Maker<'_>, own: &str) {
     let Some(version) = maker.version(32) else { return };
     let (kind, name) = if maker.random.once_in(3) {
         (BROKER, maker.random.pick(&["1", ""]).to_owned())
+    } else if maker.random.once_in(3) {
+        (GROUP, group(maker))
     } else {
         (TOPIC, own.to_owned())
     };
@@ -158,9 +178,18 @@ fn list(maker: &mut Maker<'_>) {
     maker.send(74, version, &request);
 }
 
-/// Whatever a broker was given goes.
+/// Whatever a broker or the group was given goes.
 fn take_back(maker: &mut Maker<'_>) {
     let Some((_, version)) = maker.world.versions.get(&44).copied() else { return };
+    let deleted = GROUP_CONFIGS
+        .iter()
+        .filter(|(name, _)| !name.is_empty())
+        .map(|(name, _)| AlterableConfig::default().with_name(text(name)).with_config_operation(DELETE));
+    let of_group = AlterConfigsResource::default()
+        .with_resource_type(GROUP)
+        .with_resource_name(text(&group(maker)))
+        .with_configs(deleted.collect());
+    maker.send(44, version, &IncrementalAlterConfigsRequest::default().with_resources(vec![of_group]));
     for (name, _) in BROKER_CONFIGS {
         let resources = ["1", ""].map(|broker| {
             let config = AlterableConfig::default().with_name(text(name)).with_config_operation(DELETE);

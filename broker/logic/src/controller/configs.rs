@@ -1,4 +1,4 @@
-//! Changing the configurations of topics and brokers.
+//! Changing the configurations of topics, brokers and groups.
 //!
 //! Called by `decide` for AlterConfigs and IncrementalAlterConfigs, and by `topics`; messages are those of Kafka's ConfigAdminManager and
 //! ConfigurationControlManager. Deliberately absent: which keys there are and what they may be ([`ConfigSchema`]).
@@ -16,6 +16,9 @@ use super::records::{ConfigRecord, ConfigResource, Record, ResourceKind};
 pub const CONFIG_VALUE_BYTES_MAX: usize = i16::MAX as usize;
 /// How many configurations a resource may have. There are fewer keys; brokers may be given unknown ones.
 pub const CONFIGS_PER_RESOURCE_MAX: usize = 1_000;
+
+/// How many groups may have configurations. They need not exist, so that nothing else bounds them.
+pub const CONFIGURED_GROUPS_MAX: usize = 100_000;
 
 pub(super) fn alter(
     image: &MetadataImage,
@@ -78,8 +81,8 @@ fn change_one(
             None => after.remove(&operation.name),
         };
     }
-    // A topic's name is looked at after what is to be done to lists.
-    if resource.kind == ResourceKind::Topic {
+    // A topic's or a group's name is looked at after what is to be done to lists.
+    if resource.kind != ResourceKind::Broker {
         check_name(image, resource)?;
     }
     check_values(&after)?;
@@ -87,6 +90,12 @@ fn change_one(
         return Err(Kind::InvalidConfig.because(format!(
             "The resource would have {} configurations and may have {CONFIGS_PER_RESOURCE_MAX}",
             after.len()
+        )));
+    }
+    let is_new_group = resource.kind == ResourceKind::Group && before.is_empty() && !after.is_empty();
+    if is_new_group && image.configured(ResourceKind::Group).count() >= CONFIGURED_GROUPS_MAX {
+        return Err(Kind::InvalidConfig.because(format!(
+            "{CONFIGURED_GROUPS_MAX} groups have configurations, which is the limit: delete those of groups that are no more"
         )));
     }
     schema.validate(resource, &after)?;
@@ -124,7 +133,9 @@ fn new_value(
             _ => ("subtract", "SUBTRACT"),
         };
         return Err(Kind::InvalidConfig.because(match resource.kind {
-            ResourceKind::Topic => format!("Can't {capitals} to key {name} because its type is not LIST."),
+            ResourceKind::Topic | ResourceKind::Group => {
+                format!("Can't {capitals} to key {name} because its type is not LIST.")
+            }
             ResourceKind::Broker => format!("Config value {verb} is not allowed for config key: {name}"),
         }));
     }
@@ -155,6 +166,10 @@ fn check_name(image: &MetadataImage, resource: &ConfigResource) -> Result<(), Co
         ResourceKind::Topic => {
             super::check_topic_name(name).map_err(|why| Kind::InvalidTopicException.because(why))
         }
+        ResourceKind::Group if name.is_empty() => {
+            Err(Kind::InvalidRequest.because("Default group resources are not allowed."))
+        }
+        ResourceKind::Group => Ok(()),
         ResourceKind::Broker if name.is_empty() => Ok(()),
         ResourceKind::Broker => match name.parse::<i32>() {
             Err(_) => {

@@ -4,13 +4,14 @@
 //! Persistent maps share what did not change, so a clone costs nothing. Deliberately absent: who gets an image, and when.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound;
 use std::sync::Arc;
 
 use imbl::{OrdMap, Vector};
 
 use super::records::{
     ConfigRecord, ConfigResource, FeatureLevelRecord, Listener, PartitionRecord, ProducerIdsRecord, Record,
-    RegisterBrokerRecord, TopicId, TopicRecord,
+    RegisterBrokerRecord, ResourceKind, TopicId, TopicRecord,
 };
 use super::topic_name::collision_key;
 
@@ -125,6 +126,12 @@ impl MetadataImage {
         self.topic_ids.values().filter_map(|id| self.topics.get(id))
     }
 
+    /// The topics with names after this one, by name.
+    pub fn topics_after(&self, name: &str) -> impl Iterator<Item = &TopicImage> {
+        let after = (Bound::Excluded(name), Bound::Unbounded);
+        self.topic_ids.range::<_, str>(after).filter_map(|(_, id)| self.topics.get(id))
+    }
+
     /// How many topics there are.
     pub fn topic_count(&self) -> usize {
         self.topics.len()
@@ -153,6 +160,12 @@ impl MetadataImage {
     /// All configurations set on a resource, by name.
     pub fn configs(&self, resource: &ConfigResource) -> impl Iterator<Item = (&str, &str)> {
         self.configs.get(resource).into_iter().flatten().map(|(name, value)| (name.as_str(), value.as_str()))
+    }
+
+    /// The resources of a kind that have configurations of their own, by name.
+    pub fn configured(&self, kind: ResourceKind) -> impl Iterator<Item = &ConfigResource> {
+        let first = ConfigResource { kind, name: String::new() };
+        self.configs.range(first..).map(|(resource, _)| resource).take_while(move |one| one.kind == kind)
     }
 
     /// A registered broker.

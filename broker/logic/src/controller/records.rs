@@ -51,6 +51,8 @@ pub enum ResourceKind {
     Topic = 2,
     /// A broker, by its node id in decimal; the empty name is the default of all brokers.
     Broker = 4,
+    /// A group, by its id; it need not exist.
+    Group = 32,
 }
 
 /// A configured thing.
@@ -71,6 +73,11 @@ impl ConfigResource {
     /// The configuration of one broker.
     pub fn broker(node_id: i32) -> Self {
         Self { kind: ResourceKind::Broker, name: node_id.to_string() }
+    }
+
+    /// The configuration of a group.
+    pub fn group(group_id: impl Into<String>) -> Self {
+        Self { kind: ResourceKind::Group, name: group_id.into() }
     }
 }
 
@@ -331,12 +338,13 @@ impl Record {
                     kind: match from.u8("resource kind")? {
                         2 => ResourceKind::Topic,
                         4 => ResourceKind::Broker,
+                        32 => ResourceKind::Group,
                         other => {
                             let what = "resource kind";
                             return Err(DecodeError::Unknown {
                                 what,
                                 found: u32::from(other),
-                                known: "2, 4",
+                                known: "2, 4, 32",
                             });
                         }
                     },

@@ -414,10 +414,9 @@ fn topic_ids_look_like_kafkas() {
 fn any_record() -> impl Strategy<Value = Record> {
     let id = any::<[u8; 16]>().prop_map(TopicId);
     let ids = prop::collection::vec(any::<i32>(), 0..4);
-    let resource = (any::<bool>(), ".{0,9}").prop_map(|(topic, name)| ConfigResource {
-        kind: if topic { ResourceKind::Topic } else { ResourceKind::Broker },
-        name,
-    });
+    let kinds = [ResourceKind::Topic, ResourceKind::Broker, ResourceKind::Group];
+    let resource = (prop::sample::select(kinds.to_vec()), ".{0,9}")
+        .prop_map(|(kind, name)| ConfigResource { kind, name });
     let listener =
         (".{0,5}", ".{0,5}", any::<u16>()).prop_map(|(name, host, port)| Listener { name, host, port });
     prop_oneof![

@@ -2,8 +2,11 @@
 //!
 //! Deliberately absent: where they come from.
 
+use std::borrow::Cow;
+
+use super::GroupId;
 use super::consumer::ConsumerGroupConfig;
-use crate::controller::MetadataImage;
+use crate::controller::{ConfigResource, MetadataImage, ResourceKind};
 
 /// The broker's settings for groups, by Kafka's names.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -60,6 +63,47 @@ pub struct Context<'a> {
     pub image: &'a MetadataImage,
     /// The next 64 random bits, for member ids.
     pub random: &'a mut dyn FnMut() -> u64,
+}
+
+/// A group's own session timeout, as Kafka's GroupConfig names it (KIP-848).
+pub const CONSUMER_SESSION_TIMEOUT_MS: &str = "consumer.session.timeout.ms";
+/// A group's own heartbeat interval.
+pub const CONSUMER_HEARTBEAT_INTERVAL_MS: &str = "consumer.heartbeat.interval.ms";
+/// A group's own least time between two targets.
+pub const CONSUMER_ASSIGNMENT_INTERVAL_MS: &str = "consumer.assignment.interval.ms";
+
+impl<'a> Context<'a> {
+    /// The settings of a consumer group: what it was given itself, within the bounds that the broker has today, and the broker's.
+    pub fn consumer_config(&self, group_id: &GroupId) -> Cow<'a, ConsumerGroupConfig> {
+        let of_broker = &self.config.consumer;
+        if self.image.configured(ResourceKind::Group).next().is_none() {
+            return Cow::Borrowed(of_broker);
+        }
+        let resource = ConfigResource::group(&**group_id);
+        let mut own = self.image.configs(&resource).peekable();
+        if own.peek().is_none() {
+            return Cow::Borrowed(of_broker);
+        }
+        let mut config = of_broker.clone();
+        for (name, value) in own {
+            let (of_group, (min, max)) = match name {
+                CONSUMER_SESSION_TIMEOUT_MS => {
+                    (&mut config.session_timeout_ms, of_broker.session_timeout_bounds_ms)
+                }
+                CONSUMER_HEARTBEAT_INTERVAL_MS => {
+                    (&mut config.heartbeat_interval_ms, of_broker.heartbeat_interval_bounds_ms)
+                }
+                CONSUMER_ASSIGNMENT_INTERVAL_MS => {
+                    (&mut config.assignment_interval_ms, of_broker.assignment_interval_bounds_ms)
+                }
+                _ => continue,
+            };
+            if let Ok(value) = value.trim().parse::<i32>() {
+                *of_group = value.min(max).max(min);
+            }
+        }
+        Cow::Owned(config)
+    }
 }
 
 impl Context<'_> {

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use super::classic::{After, ClassicGroup, State};
 use super::consumer::{
     ConsumerContext, ConsumerGroup, ConsumerGroupHeartbeat, Decision, Downgrade, Effect, Joining, Leaving,
-    MemberTimer, left, resolve, upgrade,
+    MemberTimer, Resolving, left, upgrade,
 };
 use super::coordinator::{GROUPS_MAX, Group};
 use super::records::{ConsumerRecord, ConsumerRecordBody};
@@ -41,13 +41,14 @@ impl GroupCoordinator {
     /// What a decision about a consumer group is made with, beside the groups.
     fn consumer_context<'a>(
         context: &'a Context<'_>,
+        group_id: &GroupId,
         hashes: &'a mut super::consumer::TopicHashes,
         new_topics_version: u64,
         regexes_under_way: bool,
     ) -> ConsumerContext<'a> {
         ConsumerContext {
             now: context.now,
-            config: &context.config.consumer,
+            config: context.consumer_config(group_id),
             image: context.image,
             hashes,
             new_topics_version,
@@ -88,7 +89,7 @@ impl GroupCoordinator {
         let under_way = self.regexes_under_way.contains(group_id);
         let Self { groups, hashes, new_topics_version, .. } = self;
         let full = groups.len() >= GROUPS_MAX;
-        let mut with = Self::consumer_context(context, hashes, *new_topics_version, under_way);
+        let mut with = Self::consumer_context(context, group_id, hashes, *new_topics_version, under_way);
         let mut records = Vec::new();
         let mut upgraded = None;
         let decision = match groups.get(group_id) {
@@ -175,7 +176,7 @@ impl GroupCoordinator {
         let max_size = context.config.max_size;
         let Self { groups, hashes, new_topics_version, .. } = self;
         let Some(Group::Consumer(group)) = groups.get(group_id) else { return Outcome::nothing() };
-        let mut with = Self::consumer_context(context, hashes, *new_topics_version, false);
+        let mut with = Self::consumer_context(context, group_id, hashes, *new_topics_version, false);
         if group.downgrades_without(members, max_size, &with)
             && let Ok(classic) = group.to_classic(members, None, &with)
         {
@@ -239,7 +240,7 @@ impl GroupCoordinator {
         let under_way = self.regexes_under_way.contains(group_id);
         let Self { groups, hashes, new_topics_version, .. } = self;
         let Some(Group::Consumer(group)) = groups.get(group_id) else { return None };
-        let mut with = Self::consumer_context(context, hashes, *new_topics_version, under_way);
+        let mut with = Self::consumer_context(context, group_id, hashes, *new_topics_version, under_way);
         let refused = |error: GroupError| {
             let refused = JoinGroupReply::refused(request.member_id.clone(), error.kind);
             Outcome::reply(id, Reply::JoinGroup(refused))
@@ -340,18 +341,24 @@ impl GroupCoordinator {
         is_due.then(|| self.fence_consumers(context, group_id, &BTreeSet::from([member_id])))
     }
 
-    /// The records of a request for a resolution are there: resolve, now that the members are known.
+    /// The records of a request for a resolution are there: resolve a little more, now that the members are known.
     pub(super) fn resolve_regexes(
         &mut self,
         context: &mut Context<'_>,
         group_id: &GroupId,
-        regexes: &BTreeSet<Arc<str>>,
+        resolving: Box<Resolving>,
     ) -> Outcome {
+        let resolved = match resolving.step(context.image, context.now.wall_ms) {
+            Ok(resolved) => resolved,
+            Err(more) => {
+                let after = Some(After::Regexes(group_id.clone(), more));
+                return Outcome { after, ..Outcome::nothing() };
+            }
+        };
         self.regexes_under_way.remove(group_id);
-        let resolved = resolve(regexes, context.image, context.now.wall_ms);
         let Self { groups, hashes, new_topics_version, .. } = self;
         let Some(Group::Consumer(group)) = groups.get(group_id) else { return Outcome::nothing() };
-        let mut with = Self::consumer_context(context, hashes, *new_topics_version, false);
+        let mut with = Self::consumer_context(context, group_id, hashes, *new_topics_version, false);
         let decision = group.regexes_resolved(resolved, &mut with);
         let records = records_of(group_id, decision.records.clone()).collect();
         let after = self.consumer_settle(context, group_id, &decision);
@@ -416,7 +423,8 @@ impl GroupCoordinator {
             match effect {
                 Effect::ResolveRegexes(regexes) => {
                     self.regexes_under_way.insert(group_id.clone());
-                    after = Some(After::Regexes(group_id.clone(), regexes.clone()));
+                    let resolving = Resolving::new(regexes, context.image.version);
+                    after = Some(After::Regexes(group_id.clone(), Box::new(resolving)));
                 }
                 other => effects.push(other.clone()),
             }

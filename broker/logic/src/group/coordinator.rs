@@ -345,7 +345,9 @@ impl GroupCoordinator {
     ) -> Outcome {
         let group_id = after.group_id().clone();
         let settled = match (after, stored) {
-            (After::Regexes(_, regexes), Ok(())) => Some(self.resolve_regexes(context, &group_id, &regexes)),
+            (After::Regexes(_, resolving), Ok(())) => {
+                Some(self.resolve_regexes(context, &group_id, resolving))
+            }
             (After::Regexes(..), Err(_)) => {
                 self.regexes_under_way.remove(&group_id);
                 None
@@ -438,7 +440,7 @@ impl GroupCoordinator {
         let group_ids: Vec<GroupId> = self.groups.keys().cloned().collect();
         for group_id in group_ids {
             if let Some(Group::Consumer(group)) = self.groups.get(&group_id) {
-                let effects = group.timers_after_load(context.config.consumer.session_timeout_ms);
+                let effects = group.timers_after_load(context.consumer_config(&group_id).session_timeout_ms);
                 self.consumer_effects(context, &group_id, effects);
             }
             self.classic_step(context, &group_id, |step| {

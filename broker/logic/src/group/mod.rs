@@ -27,7 +27,10 @@ mod timers;
 mod tests;
 
 pub use classic::{After, ClassicGroup, State as ClassicState};
-pub use config::{Context, GroupConfig, Now};
+pub use config::{
+    CONSUMER_ASSIGNMENT_INTERVAL_MS, CONSUMER_HEARTBEAT_INTERVAL_MS, CONSUMER_SESSION_TIMEOUT_MS, Context,
+    GroupConfig, Now,
+};
 pub use coordinator::{Group, GroupCoordinator};
 pub use error::{GroupError, GroupErrorKind};
 pub use ids::{GroupId, InstanceId, MemberId, TopicPartition, partition_for};

@@ -3,7 +3,8 @@
 //! Topics have their names as their ids, so that an assignment can be read. Deliberately absent: how commands are run (`world`).
 
 use corelog_logic::controller::{
-    Delta, MetadataImage, PartitionRecord, Record, RemoveTopicRecord, TopicId, TopicRecord,
+    ConfigRecord, ConfigResource, Delta, MetadataImage, PartitionRecord, Record, RemoveTopicRecord, TopicId,
+    TopicRecord,
 };
 use corelog_logic::group::consumer::{ByPartition, ConsumerGroupHeartbeat, Member, Owned};
 use corelog_logic::group::records::{ConsumerRecord, ConsumerRecordBody};
@@ -49,6 +50,21 @@ pub(crate) fn change_topic(image: &mut MetadataImage, command: &Command) -> Resu
     let mut delta = Delta::default();
     for record in &records {
         image.replay(record, &mut delta).map_err(|error| error.to_string())?;
+    }
+    image.version += 1;
+    Ok(delta)
+}
+
+/// `group-config g key=value`: what a group is given; an empty value takes it back.
+pub(crate) fn configure_group(image: &mut MetadataImage, command: &Command) -> Result<Delta, String> {
+    let mut delta = Delta::default();
+    for (key, value) in command.pairs() {
+        let record = Record::Config(ConfigRecord {
+            resource: ConfigResource::group(command.word(0)?),
+            name: key.to_owned(),
+            value: (!value.is_empty()).then(|| value.to_owned()),
+        });
+        image.replay(&record, &mut delta).map_err(|error| error.to_string())?;
     }
     image.version += 1;
     Ok(delta)
@@ -110,8 +126,14 @@ pub(crate) fn reply(label: &str, reply: &Reply) -> Vec<String> {
         Reply::ConsumerGroupHeartbeat(Ok(reply)) => {
             let assignment = reply.assignment.as_ref().map_or("unchanged".to_owned(), partitions);
             vec![shorten(&format!(
-                "{label} <- ok member={} epoch={} assignment={assignment}",
-                &*reply.member_id, reply.member_epoch
+                "{label} <- ok member={} epoch={} assignment={assignment}{}",
+                &*reply.member_id,
+                reply.member_epoch,
+                match reply.heartbeat_interval_ms {
+                    // A farewell has none; the broker's default.
+                    0 | 5_000 => String::new(),
+                    ms => format!(" heartbeat={ms}"),
+                }
             ))]
         }
         Reply::ConsumerGroupHeartbeat(Err(error)) => {

@@ -89,6 +89,10 @@ impl World {
                 let delta = consumer::change_topic(&mut self.image, command)?;
                 self.groups.metadata_changed(&delta, &self.image);
             }
+            "group-config" => {
+                let delta = consumer::configure_group(&mut self.image, command)?;
+                self.groups.metadata_changed(&delta, &self.image);
+            }
             "migration" => {
                 let policy = MigrationPolicy::by_name(command.word(0)?).ok_or("no policy")?;
                 self.config.consumer.migration_policy = policy;

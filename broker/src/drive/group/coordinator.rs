@@ -24,6 +24,7 @@ use super::super::partition::now_ms;
 use super::super::{Partition, Partitions};
 use super::append::append;
 use super::owed::{Owed, owed};
+use super::pace::Pace;
 use super::wait::Sleep;
 use super::{GroupSettings, load};
 
@@ -55,6 +56,7 @@ enum Work {
 pub(super) struct Coordinator {
     partition: Rc<Partition>,
     settings: Rc<GroupSettings>,
+    pace: Rc<Pace>,
     image: Rc<RefCell<Arc<MetadataImage>>>,
     phase: Cell<Phase>,
     /// Bounded by the connections: each has one such request at a time, and the charge of its frame. Deleted topics wait while
@@ -68,11 +70,13 @@ impl Coordinator {
     pub(super) fn new(
         partition: Rc<Partition>,
         settings: Rc<GroupSettings>,
+        pace: Rc<Pace>,
         image: Rc<RefCell<Arc<MetadataImage>>>,
     ) -> Rc<Self> {
         Rc::new(Self {
             partition,
             settings,
+            pace,
             image,
             phase: Cell::new(Phase::Loading),
             inbox: RefCell::default(),
@@ -131,6 +135,12 @@ impl Coordinator {
     fn push(&self, work: Work) {
         self.inbox.borrow_mut().push_back(work);
         self.wake();
+    }
+
+    /// Whether there is nothing but commits, and room for more of them.
+    fn can_linger(&self) -> bool {
+        let inbox = self.inbox.borrow();
+        inbox.len() < COMMITS_TOGETHER_MAX && inbox.iter().all(|work| matches!(work, Work::Commit(..)))
     }
 
     /// Takes a commit out of the inbox, if one comes next.
@@ -198,6 +208,8 @@ struct Running {
     next_id: u64,
     started: Instant,
     sleep: Sleep,
+    /// Until when the commits in the inbox wait for others.
+    lingers_until: Option<Instant>,
 }
 
 impl Running {
@@ -211,6 +223,7 @@ impl Running {
             next_id: 0,
             started: Instant::now(),
             sleep: Sleep::default(),
+            lingers_until: None,
         }
     }
 
@@ -233,6 +246,9 @@ impl Running {
             let mut idle = true;
             for _ in 0..TURN_MAX {
                 self.settle_durable().await;
+                if self.lingers() {
+                    break;
+                }
                 let Some(work) = self.me.inbox.borrow_mut().pop_front() else { break };
                 self.work(work).await;
                 idle = false;
@@ -247,6 +263,25 @@ impl Running {
                 return;
             }
         }
+    }
+
+    /// Whether what is in the inbox waits for others to be appended with.
+    fn lingers(&mut self) -> bool {
+        if self.me.inbox.borrow().is_empty() || !self.me.can_linger() {
+            self.lingers_until = None;
+            return false;
+        }
+        let now = Instant::now();
+        match self.lingers_until {
+            None => self.lingers_until = self.me.pace.waits_until(now),
+            // What comes from now on is not what has waited.
+            Some(until) if now >= until => {
+                self.lingers_until = None;
+                return false;
+            }
+            Some(_) => {}
+        }
+        self.lingers_until.is_some()
     }
 
     async fn work(&mut self, work: Work) {
@@ -277,6 +312,7 @@ impl Running {
     /// This commit and those right behind it as one decision: one batch in the log, one wait for the disk. None of them sees another's
     /// offsets, as if all had come at the same moment; whoever sent them has nothing else under way.
     fn commit_together(&mut self, request: Request, owed: Owed) -> Outcome {
+        self.me.pace.appended(Instant::now());
         let mut together = self.decide(request, owed);
         for _ in 1..COMMITS_TOGETHER_MAX {
             let Some((request, owed)) = self.me.next_commit() else { break };
@@ -336,7 +372,11 @@ impl Running {
     /// Gives the replies that nothing can take back any more.
     async fn settle_durable(&mut self) {
         let visible_end = |running: &Self| running.me.partition.log().visible_end_offset();
-        while self.unsettled.front().is_some_and(|first| first.next_offset <= visible_end(self)) {
+        // What is added meanwhile has its turn after those who wait: a word may be handed back many times, for long work in steps.
+        for _ in 0..self.unsettled.len() {
+            if self.unsettled.front().is_none_or(|first| first.next_offset > visible_end(self)) {
+                return;
+            }
             let Some(Unsettled { replies, after, .. }) = self.unsettled.pop_front() else { return };
             for (id, reply) in replies {
                 self.give(id, reply);
@@ -344,6 +384,7 @@ impl Running {
             if let Some(after) = after {
                 let outcome = self.with_context(|groups, context| groups.settle(context, after, Ok(())));
                 self.carry_out(outcome).await;
+                glommio::executor().yield_if_needed().await;
             }
         }
     }
@@ -362,12 +403,15 @@ impl Running {
     async fn wait(&mut self, mut stopping: Pin<&mut impl Future<Output = ()>>) -> ControlFlow<()> {
         let in_ms = self.groups.next_deadline_ms().map(|deadline_ms| (deadline_ms, self.monotonic_ms()));
         self.sleep.until_deadline(in_ms);
+        self.sleep.until(self.lingers_until);
         self.sleep.until_durable(&self.me.partition, self.unsettled.front().map(|first| first.next_offset));
         poll_fn(|cx| {
             if stopping.as_mut().poll(cx).is_ready() {
                 return Poll::Ready(ControlFlow::Break(()));
             }
-            if !self.me.inbox.borrow().is_empty() || self.me.phase.get() != Phase::Active {
+            let waits =
+                self.me.inbox.borrow().is_empty() || self.lingers_until.is_some() && self.me.can_linger();
+            if !waits || self.me.phase.get() != Phase::Active {
                 return Poll::Ready(ControlFlow::Continue(()));
             }
             if let Poll::Ready(durable) = self.sleep.poll(cx) {

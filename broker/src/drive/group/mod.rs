@@ -7,12 +7,14 @@ mod append;
 mod coordinator;
 mod load;
 mod owed;
+mod pace;
 mod wait;
 
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Instant;
 
 use corelog_logic::controller::{Delta, MetadataImage, TopicId};
 use corelog_logic::group::{GroupConfig, GroupErrorKind};
@@ -21,6 +23,7 @@ use corelog_storage::batch::Compression;
 use super::tasks::{GroupOutcome, GroupTask, PartitionId};
 use super::{Partition, Partitions};
 use coordinator::Coordinator;
+use pace::Pace;
 
 /// The topic that groups are kept in.
 pub const OFFSETS_TOPIC: &str = "__consumer_offsets";
@@ -32,11 +35,14 @@ pub struct GroupSettings {
     pub config: GroupConfig,
     /// `offsets.topic.compression.codec`.
     pub compression: Compression,
+    /// `group.coordinator.append.linger.ms`.
+    pub append_linger_ms: i64,
 }
 
 /// A core's group coordinators.
 pub struct Groups {
     settings: Rc<GroupSettings>,
+    pace: Rc<Pace>,
     partitions: Rc<Partitions>,
     /// The newest metadata, for decisions that look at topics.
     image: Rc<RefCell<Arc<MetadataImage>>>,
@@ -47,6 +53,7 @@ impl Groups {
     /// None yet.
     pub fn new(settings: GroupSettings, partitions: Rc<Partitions>) -> Rc<Self> {
         Rc::new(Self {
+            pace: Rc::new(Pace::new(settings.append_linger_ms, Instant::now())),
             settings: Rc::new(settings),
             partitions,
             image: Rc::default(),
@@ -86,7 +93,8 @@ impl Groups {
     }
 
     fn start(&self, partition: Rc<Partition>) -> Rc<Coordinator> {
-        let coordinator = Coordinator::new(partition, self.settings.clone(), self.image.clone());
+        let coordinator =
+            Coordinator::new(partition, self.settings.clone(), self.pace.clone(), self.image.clone());
         glommio::spawn_local(coordinator.clone().run(self.partitions.clone())).detach();
         coordinator
     }

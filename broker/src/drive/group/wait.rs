@@ -1,6 +1,6 @@
-//! What a coordinator sleeps on: the next deadline, and the disk.
+//! What a coordinator sleeps on: the next deadline, the disk, and the moment up to which commits are collected.
 //!
-//! Both are kept from one sleep to the next. A coordinator is woken by every request, and each of them moves a deadline a little: a timer of
+//! They are kept from one sleep to the next. A coordinator is woken by every request, and each of them moves a deadline a little: a timer of
 //! its own for each sleep would be most of what a commit costs here. Deliberately absent: work, which `coordinator` looks for itself.
 
 use std::future::Future;
@@ -17,7 +17,6 @@ use super::super::Partition;
 type Durable = Pin<Box<dyn Future<Output = Result<(), StorageError>>>>;
 
 struct Alarm {
-    deadline_ms: i64,
     at: Instant,
     timer: Timer,
     /// Whom the reactor will wake: it is told once.
@@ -28,7 +27,8 @@ struct Alarm {
 #[derive(Default)]
 pub(super) struct Sleep {
     /// When the timer goes off, in milliseconds of the coordinator's clock: never after the deadline, perhaps before it.
-    timer: Option<Alarm>,
+    timer: Option<(i64, Alarm)>,
+    linger: Option<Alarm>,
     /// Up to which offset the log must be durable.
     durable: Option<(i64, Durable)>,
 }
@@ -41,11 +41,20 @@ impl Sleep {
             self.timer = None;
             return;
         };
-        if self.timer.as_ref().is_none_or(|alarm| alarm.deadline_ms > deadline_ms) {
-            let within =
-                Duration::from_millis(u64::try_from(deadline_ms.saturating_sub(now_ms)).unwrap_or(0));
-            let (at, timer) = (Instant::now() + within, Timer::new(within));
-            self.timer = Some(Alarm { deadline_ms, at, timer, told: None });
+        if self.timer.as_ref().is_none_or(|(set_for_ms, _)| *set_for_ms > deadline_ms) {
+            let in_ms = u64::try_from(deadline_ms.saturating_sub(now_ms)).unwrap_or(0);
+            self.timer = Some((deadline_ms, Alarm::after(Duration::from_millis(in_ms))));
+        }
+    }
+
+    /// Wakes at this moment, too.
+    pub(super) fn until(&mut self, moment: Option<Instant>) {
+        let Some(moment) = moment else {
+            self.linger = None;
+            return;
+        };
+        if self.linger.as_ref().is_none_or(|alarm| alarm.at < moment) {
+            self.linger = Some(Alarm::after(moment.saturating_duration_since(Instant::now())));
         }
     }
 
@@ -62,7 +71,7 @@ impl Sleep {
         }
     }
 
-    /// Ready when either has come, which is not waited for again.
+    /// Ready when any of them has come, which is not waited for again.
     ///
     /// # Errors
     /// What is not and will not be durable.
@@ -73,8 +82,12 @@ impl Sleep {
             self.durable = None;
             return Poll::Ready(result);
         }
-        if self.timer.as_mut().is_some_and(|alarm| alarm.poll(cx).is_ready()) {
+        if self.timer.as_mut().is_some_and(|(_, alarm)| alarm.poll(cx).is_ready()) {
             self.timer = None;
+            return Poll::Ready(Ok(()));
+        }
+        if self.linger.as_mut().is_some_and(|alarm| alarm.poll(cx).is_ready()) {
+            self.linger = None;
             return Poll::Ready(Ok(()));
         }
         Poll::Pending
@@ -82,6 +95,10 @@ impl Sleep {
 }
 
 impl Alarm {
+    fn after(within: Duration) -> Self {
+        Self { at: Instant::now() + within, timer: Timer::new(within), told: None }
+    }
+
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let is_told = self.told.as_ref().is_some_and(|waker| waker.will_wake(cx.waker()));
         if is_told && Instant::now() < self.at {

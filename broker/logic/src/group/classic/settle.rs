@@ -3,10 +3,10 @@
 //! Handed out with an outcome and handed back by the driver, in the order of the appends. The group may have moved on
 //! meanwhile, so each looks first. Deliberately absent: a failure after the append, which ends the coordinator.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
+use std::collections::BTreeMap;
 
 use super::{Member, State, Step};
+use crate::group::consumer::Resolving;
 use crate::group::{GroupErrorKind, GroupId, InstanceId, JoinGroupReply, MemberId, Opaque};
 
 /// What an append was for.
@@ -16,8 +16,8 @@ pub enum After {
     Created(GroupId),
     /// The leader's assignment.
     Assigned(Assigned),
-    /// Regular expressions of a consumer group are to be resolved.
-    Regexes(GroupId, BTreeSet<Arc<str>>),
+    /// Regular expressions of a consumer group are to be resolved, or to be gone on with.
+    Regexes(GroupId, Box<Resolving>),
     /// A static member under a new id.
     Returned(Box<Returned>),
 }

@@ -3,6 +3,7 @@
 //! A decision reads the group and changes nothing; `ConsumerGroup::apply` then replays its records. So a request that is refused half way has no effect.
 //! Deliberately absent: appending, and the timers themselves.
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
@@ -62,6 +63,12 @@ pub struct ConsumerGroupConfig {
     pub session_timeout_ms: i32,
     /// `group.consumer.heartbeat.interval.ms`.
     pub heartbeat_interval_ms: i32,
+    /// `group.consumer.{min,max}.session.timeout.ms`: bounds of what single groups are given.
+    pub session_timeout_bounds_ms: (i32, i32),
+    /// `group.consumer.{min,max}.heartbeat.interval.ms`, likewise.
+    pub heartbeat_interval_bounds_ms: (i32, i32),
+    /// `group.consumer.{min,max}.assignment.interval.ms`, likewise.
+    pub assignment_interval_bounds_ms: (i32, i32),
     /// `group.consumer.max.size`.
     pub max_size: usize,
     /// `group.consumer.assignors`: the first is the default.
@@ -79,6 +86,9 @@ impl Default for ConsumerGroupConfig {
         Self {
             session_timeout_ms: 45_000,
             heartbeat_interval_ms: 5_000,
+            session_timeout_bounds_ms: (45_000, 60_000),
+            heartbeat_interval_bounds_ms: (5_000, 15_000),
+            assignment_interval_bounds_ms: (0, 15_000),
             max_size: i32::MAX as usize,
             assignors: Assignor::ALL.to_vec(),
             assignment_interval_ms: 1_000,
@@ -93,8 +103,8 @@ impl Default for ConsumerGroupConfig {
 pub struct ConsumerContext<'a> {
     /// The time.
     pub now: Now,
-    /// Settings.
-    pub config: &'a ConsumerGroupConfig,
+    /// The group's settings.
+    pub config: Cow<'a, ConsumerGroupConfig>,
     /// The topics, as this core knows them.
     pub image: &'a MetadataImage,
     /// Hashes of topics, kept between decisions.

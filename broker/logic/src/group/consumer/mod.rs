@@ -34,7 +34,7 @@ pub use member::{ClassicMember, LEAVE_EPOCH, LEAVE_STATIC_EPOCH, Member, MemberS
 pub use migration::upgrade;
 pub use partitions::{Assignment, ByPartition, OwnedPartitions};
 pub use pattern::TopicPattern;
-pub use regexes::resolve;
+pub use regexes::Resolving;
 pub use request::{
     ConsumerGroupDescription, ConsumerGroupHeartbeat, ConsumerGroupHeartbeatReply, MemberDescription, Owned,
 };

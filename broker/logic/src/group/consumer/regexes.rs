@@ -1,9 +1,9 @@
 //! Subscriptions by regular expression: which topics match, and when that is looked at again.
 //!
-//! Matching all topics takes a while, so it is asked for as an effect, and its result comes back as an event (Kafka does it on a thread of its own).
-//! A group's expressions are all resolved together. Deliberately absent: the syntax (`pattern.rs`).
+//! Matching all topics takes a while, so it is asked for as an effect, is done in steps between which others have their turn, and its result comes
+//! back as an event (Kafka does it on a thread of its own). A group's expressions are all resolved together. Deliberately absent: the syntax (`pattern.rs`).
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use super::decision::Draft;
@@ -123,19 +123,127 @@ impl ConsumerGroup {
     }
 }
 
-/// Which of all topics match each expression. One that does not compile, which only another broker can have let in, matches none.
-pub fn resolve(
-    regexes: &BTreeSet<Arc<str>>,
-    image: &MetadataImage,
-    now_wall_ms: i64,
-) -> BTreeMap<Arc<str>, ResolvedRegex> {
-    let resolved = regexes.iter().map(|regex| {
-        let pattern = TopicPattern::new(regex).ok();
-        let matching =
-            image.topics().filter(|topic| pattern.as_ref().is_some_and(|p| p.matches(&topic.name)));
-        let topics = matching.map(|topic| Arc::clone(&topic.name)).collect();
-        let value = ResolvedRegex { topics, version: image.version as i64, timestamp_ms: now_wall_ms };
-        (Arc::clone(regex), value)
-    });
-    resolved.collect()
+/// Names that are held against an expression in one step: a step must not keep its core from others, and each name takes time that is
+/// linear in its length, whatever the expression.
+const NAMES_PER_STEP: usize = 256;
+
+/// A resolution under way: expressions one after the other, each against the names of all topics in their order.
+///
+/// What it goes by is the metadata at its beginning. Topics that come meanwhile may be missed; as the version tells, they are looked for again.
+#[derive(Debug, Clone)]
+pub struct Resolving {
+    /// What is left, the one that is under way first.
+    left: VecDeque<Arc<str>>,
+    /// The first of them, compiled. One that does not compile, which only another broker can have let in, matches nothing.
+    pattern: Option<TopicPattern>,
+    /// The last name that it was held against, none yet being the empty one, and those that matched.
+    after: Arc<str>,
+    matching: Vec<Arc<str>>,
+    /// Version of the metadata at the beginning.
+    version: u64,
+    resolved: BTreeMap<Arc<str>, ResolvedRegex>,
+}
+
+impl PartialEq for Resolving {
+    fn eq(&self, other: &Self) -> bool {
+        (&self.left, &self.after, &self.resolved) == (&other.left, &other.after, &other.resolved)
+    }
+}
+
+impl Resolving {
+    /// Nothing is looked at yet.
+    pub fn new(regexes: &BTreeSet<Arc<str>>, version: u64) -> Self {
+        let left: VecDeque<Arc<str>> = regexes.iter().cloned().collect();
+        let pattern = left.front().and_then(|regex| TopicPattern::new(regex).ok());
+        let (after, matching) = ("".into(), Vec::new());
+        Self { left, pattern, after, matching, version, resolved: BTreeMap::new() }
+    }
+
+    /// Looks at [`NAMES_PER_STEP`] more; the result when nothing is left.
+    ///
+    /// # Errors
+    /// Itself: there is more to do.
+    pub fn step(
+        mut self: Box<Self>,
+        image: &MetadataImage,
+        now_wall_ms: i64,
+    ) -> Result<BTreeMap<Arc<str>, ResolvedRegex>, Box<Self>> {
+        let mut budget = NAMES_PER_STEP;
+        while let Some(regex) = self.left.front() {
+            let after = Arc::clone(&self.after);
+            let mut names = image.topics_after(&after).map(|topic| &topic.name);
+            let pattern = self.pattern.as_ref();
+            for name in names.by_ref().take(if pattern.is_some() { budget } else { 0 }) {
+                budget -= 1;
+                self.after = Arc::clone(name);
+                if pattern.is_some_and(|pattern| pattern.matches(name)) {
+                    self.matching.push(Arc::clone(name));
+                }
+            }
+            if pattern.is_some() && names.next().is_some() {
+                return Err(self);
+            }
+            let topics = std::mem::take(&mut self.matching);
+            let there = topics.into_iter().filter(|name| image.topic_by_name(name).is_some()).collect();
+            let (topics, timestamp_ms) = (there, now_wall_ms);
+            let value = ResolvedRegex { topics, version: self.version as i64, timestamp_ms };
+            self.resolved.insert(Arc::clone(regex), value);
+            self.left.pop_front();
+            self.pattern = self.left.front().and_then(|regex| TopicPattern::new(regex).ok());
+            self.after = "".into();
+            // Compiling takes about as long as a step's names.
+            budget = budget.saturating_sub(NAMES_PER_STEP / 4);
+            if budget == 0 && !self.left.is_empty() {
+                return Err(self);
+            }
+        }
+        Ok(self.resolved)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::controller::{Delta, Record, TopicId, TopicRecord};
+
+    fn image(names: impl Iterator<Item = String>) -> MetadataImage {
+        let mut image = MetadataImage::default();
+        image.version = 7;
+        for (number, name) in (1_u64..).zip(names) {
+            let topic = TopicRecord { name, topic_id: TopicId::from_random(number, number).unwrap() };
+            image.replay(&Record::Topic(topic), &mut Delta::default()).unwrap();
+        }
+        image
+    }
+
+    #[test]
+    fn topics_are_looked_at_in_steps_of_bounded_length_and_each_once() {
+        let names = || (0..1_000).map(|number| format!("t{number:04}"));
+        let regexes: BTreeSet<Arc<str>> =
+            ["t.*7", "t0.*", "no-such", "(", "t0999"].into_iter().map(Arc::from).collect();
+        let mut image = image(names());
+        let (mut steps, mut resolving) = (0, Box::new(Resolving::new(&regexes, image.version)));
+        let resolved = loop {
+            steps += 1;
+            match resolving.step(&image, 5) {
+                Ok(resolved) => break resolved,
+                Err(more) => resolving = more,
+            }
+            if steps == 2 {
+                // One comes and one goes: neither is told of.
+                let topic_id = image.topic_by_name("t0000").unwrap().id;
+                let gone = Record::RemoveTopic(crate::controller::RemoveTopicRecord { topic_id });
+                image.replay(&gone, &mut Delta::default()).unwrap();
+                image.version = 8;
+            }
+        };
+        assert!(steps >= 4 * 1_000 / NAMES_PER_STEP, "{steps} steps");
+        let matching = |regex: &str| resolved[regex].topics.iter().map(|name| &**name).collect::<Vec<_>>();
+        assert_eq!(matching("t.*7").len(), 100);
+        assert_eq!(matching("t0.*").len(), 999);
+        assert_eq!(matching("t0999"), ["t0999"]);
+        assert!(matching("no-such").is_empty() && matching("(").is_empty());
+        assert!(resolved.values().all(|one| (one.version, one.timestamp_ms) == (7, 5)));
+        assert_eq!(resolved.len(), regexes.len());
+    }
 }

@@ -45,6 +45,7 @@ final class AdminSuite {
             new AdminConfigs(connections, admin, self.suite).run();
             new AdminPartitions(connections, admin, self.suite).run();
             new AdminNode(connections, admin, self.suite).run();
+            new AdminConsoles(connections, admin, self.suite).run();
             return self.suite.finish();
         }
     }
