@@ -188,6 +188,7 @@ final class AdminConsoles {
             consumer.assign(both);
             equal(Map.of(partition(0), 0L, partition(1), 0L), consumer.beginningOffsets(both), "beginnings");
             equal(Map.of(partition(0), 10L, partition(1), 10L), consumer.endOffsets(both), "ends");
+            consumer.seek(partition(1), 0);
             consumer.pause(List.of(partition(1)));
             consumer.seek(partition(0), 7);
             equal(List.of(7L, 8L, 9L), Connections.poll(consumer, 3).stream().map(one -> one.offset()).toList(), "the last page");
