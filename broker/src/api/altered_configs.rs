@@ -6,7 +6,7 @@ use std::collections::HashMap;
 
 use corelog_logic::controller::{
     Command, ConfigChange, ConfigOperation, ConfigResource, OperationKind, Reply as ControllerReply,
-    ResourceKind,
+    ResourceKind, check_operations,
 };
 
 use super::broker::Broker;
@@ -81,7 +81,9 @@ fn change(broker: &Broker, asked: Asked<'_>, resets_others: bool) -> Result<Conf
         Some(ResourceType::Topic) => ResourceKind::Topic,
         Some(ResourceType::Broker) => ResourceKind::Broker,
         Some(ResourceType::BrokerLogger) if !resets_others => {
-            return Err(logger(broker, asked.name, &asked.operations?));
+            let operations = asked.operations?;
+            check_operations(&operations).map_err(|why| ErrorCode::InvalidRequest.because(why))?;
+            return Err(logger(broker, asked.name, &operations));
         }
         Some(ResourceType::Group) => ResourceKind::Group,
         Some(ResourceType::ClientMetrics) => {

@@ -215,6 +215,9 @@ fn what_cannot_be_changed_is_refused_resource_by_resource() {
     // The same resource twice spoils both.
     assert_eq!(told(resources), [42, 42, 42, 40, 42, 42, 42, 3]);
     assert_eq!(told(vec![incremental(8, "7", &[(SET, "root", Some("DEBUG"))])]), [40]);
+    // What is wrong with any resource comes before what is wrong with a logger.
+    assert_eq!(told(vec![incremental(8, "7", &[(SET, "none", None)])]), [42]);
+    assert_eq!(told(vec![incremental(8, "7", &[(SET, "none", Some("x")), (DELETE, "none", None)])]), [42]);
     assert_eq!(told(vec![good()]), [0]);
     assert_eq!(sources(&bench, 2, "orders", "cleanup.policy"), (Some("delete,compact".into()), vec![1, 5]));
 }

@@ -315,7 +315,7 @@ fn inspected(world: &World, core: Core, task: InspectTask) -> (usize, Inspected)
     }
 }
 
-struct FakeController(Rc<World>);
+struct FakeController(Rc<World>, Arc<BrokerConfig>);
 
 impl Controller for FakeController {
     fn quorum(&self) -> Quorum {
@@ -333,7 +333,7 @@ impl Controller for FakeController {
         let mut context = Context {
             num_partitions: 3,
             default_replication_factor: 1,
-            configs: &Schema(Arc::new(BrokerConfig::build(Given::default()).expect("defaults"))),
+            configs: &Schema(Arc::clone(&self.1)),
             random: &mut random,
         };
         let mut image = self.0.image.borrow_mut();
@@ -356,6 +356,7 @@ impl Controller for FakeController {
 pub(crate) struct Bench {
     pub(crate) world: Rc<World>,
     kafka: Kafka,
+    config: Arc<BrokerConfig>,
     connection: Rc<ConnectionInfo>,
     budget: Budget,
 }
@@ -385,7 +386,7 @@ impl Bench {
         for record in [broker, feature("metadata.version", 30), feature("group.version", 1)] {
             world.image.borrow_mut().replay(&record, &mut Delta::default()).expect("an empty image takes it");
         }
-        let config = BrokerConfig::build(given).expect("a configuration that agrees");
+        let config = Arc::new(BrokerConfig::build(given).expect("a configuration that agrees"));
         let memory = Budget::new(1 << 30);
         let fetch_sessions = FetchSessions::new(
             Core(0),
@@ -397,9 +398,9 @@ impl Bench {
             node_id: NODE_ID,
             broker_epoch: 3,
             cluster_id: "AAAAAAAAAAAAAAAAAAAAAA".into(),
-            config: Arc::new(config),
+            config: Arc::clone(&config),
             cores: Rc::new(FakeCores(Rc::clone(&world))),
-            controller: Rc::new(FakeController(Rc::clone(&world))),
+            controller: Rc::new(FakeController(Rc::clone(&world), Arc::clone(&config))),
             metrics: Rc::default(),
             replies: memory.pool(Share::Replies).clone(),
             fetch_sessions: Rc::new(fetch_sessions),
@@ -411,7 +412,7 @@ impl Bench {
             local: "127.0.0.9:19092".parse().expect("an address"),
             listener: "PLAINTEXT".into(),
         });
-        Self { world, kafka, connection, budget: Budget::new(64 << 20) }
+        Self { world, kafka, config, connection, budget: Budget::new(64 << 20) }
     }
 
     /// Creates a topic with so many partitions.
@@ -423,7 +424,8 @@ impl Bench {
             ..Default::default()
         };
         let command = Command::CreateTopics { topics: vec![topic], validate_only: false };
-        block_on(FakeController(Rc::clone(&self.world)).call(command)).expect("created");
+        block_on(FakeController(Rc::clone(&self.world), Arc::clone(&self.config)).call(command))
+            .expect("created");
         self.world.image.borrow().topic_by_name(name).expect("it is there").id
     }
 
@@ -431,7 +433,8 @@ impl Bench {
     pub(crate) fn delete_topic(&self, name: &str) {
         let topic = corelog_logic::controller::TopicRef::Name(name.into());
         let command = Command::DeleteTopics { topics: vec![topic] };
-        block_on(FakeController(Rc::clone(&self.world)).call(command)).expect("deleted");
+        block_on(FakeController(Rc::clone(&self.world), Arc::clone(&self.config)).call(command))
+            .expect("deleted");
     }
 
     pub(crate) fn partition(&self, name: &str, partition: i32) -> PartitionId {

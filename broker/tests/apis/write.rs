@@ -236,6 +236,33 @@ fn zstd_needs_version_7() {
 }
 
 #[test]
+fn zstd_before_its_version_is_told_of_before_what_else_is_wrong() {
+    let bench = Bench::new();
+    bench.topic("orders", 1);
+    let mut zstd = BatchBuilder::new().compression(Compression::Zstd).record(0, None, Some(b"v")).build();
+    // The last offset delta.
+    zstd[23..27].copy_from_slice(&i32::MIN.to_be_bytes());
+    let response: ProduceResponse = bench.ask(0, 5, &produce(1, "orders", vec![(0, zstd)]));
+    assert_eq!(outcome(&response), [(0, 76, -1)]);
+}
+
+#[test]
+fn a_whole_batch_that_is_too_short_for_a_header_is_corrupt_and_one_that_was_cut_is_none() {
+    let bench = Bench::new();
+    bench.topic("orders", 1);
+    let told = |declared: i32, len: usize| {
+        let mut short = batch(1);
+        short[8..12].copy_from_slice(&declared.to_be_bytes());
+        short.truncate(len);
+        let response: ProduceResponse = bench.ask(0, 9, &produce(1, "orders", vec![(0, short)]));
+        outcome(&response)
+    };
+    assert_eq!(told(48, 60), [(0, 2, -1)]);
+    assert_eq!(told(49, 60), [(0, 87, -1)]);
+    assert_eq!(told(48, 59), [(0, 87, -1)]);
+}
+
+#[test]
 fn the_record_at_fault_is_named() {
     let bench = Bench::new();
     let id = bench.partition_of_new_topic("orders");

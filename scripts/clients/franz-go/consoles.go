@@ -28,7 +28,9 @@ func consoles(ctx context.Context) {
 	equal(1, len(metadata.Brokers), "brokers")
 	equal(true, metadata.Cluster != "" && metadata.Controller == metadata.Brokers[0].NodeID, "cluster and controller")
 	equal(true, metadata.Topics["__consumer_offsets"].IsInternal && !metadata.Topics[name].IsInternal, "internal topics")
-	versions := value(kmsg.NewPtrApiVersionsRequest().RequestWith(ctx, admin.Client()))
+	raw := client()
+	defer raw.Close()
+	versions := value(kmsg.NewPtrApiVersionsRequest().RequestWith(ctx, raw))
 	equal(true, len(versions.ApiKeys) > 40, "advertised")
 	for _, broker := range value(admin.ApiVersions(ctx)) {
 		must(broker.Err)

@@ -53,20 +53,7 @@ fn change_one(
     schema: &dyn ConfigSchema,
 ) -> Result<Vec<Record>, CommandError> {
     let resource = &change.resource;
-    let mut names = BTreeSet::new();
-    if !change.operations.iter().all(|operation| names.insert(operation.name.as_str())) {
-        return Err(Kind::InvalidRequest.because("Error due to duplicate config keys"));
-    }
-    let nulls: Vec<&str> = change
-        .operations
-        .iter()
-        .filter(|operation| operation.kind != OperationKind::Delete && operation.value.is_none())
-        .map(|operation| operation.name.as_str())
-        .collect();
-    if !nulls.is_empty() {
-        let nulls = nulls.join(", ");
-        return Err(Kind::InvalidRequest.because(format!("Null value not supported for : {nulls}")));
-    }
+    check_operations(&change.operations).map_err(|why| Kind::InvalidRequest.because(why))?;
     if resource.kind == ResourceKind::Broker {
         check_name(image, resource)?;
     }
@@ -112,6 +99,27 @@ fn change_one(
     let removed = before.keys().filter(|name| !after.contains_key(*name));
     let set = set.map(|(name, value)| record(name, Some(value)));
     Ok(set.chain(removed.map(|name| record(name, None))).collect())
+}
+
+/// What comes before anything else about a resource of any kind: each key once, and a value where one is due.
+///
+/// # Errors
+/// Kafka's text for an INVALID_REQUEST.
+pub fn check_operations(operations: &[ConfigOperation]) -> Result<(), String> {
+    let mut names = BTreeSet::new();
+    if !operations.iter().all(|operation| names.insert(operation.name.as_str())) {
+        return Err("Error due to duplicate config keys".to_owned());
+    }
+    let nulls: Vec<&str> = operations
+        .iter()
+        .filter(|operation| operation.kind != OperationKind::Delete && operation.value.is_none())
+        .map(|operation| operation.name.as_str())
+        .collect();
+    if nulls.is_empty() {
+        Ok(())
+    } else {
+        Err(format!("Null value not supported for : {}", nulls.join(", ")))
+    }
 }
 
 fn new_value(

@@ -23,7 +23,9 @@ pub use command::{
     FeatureUpdate, MorePartitions, NewTopic, NewTopicConfig, OperationKind, Reply, TopicCreated, TopicRef,
     UpgradeType,
 };
-pub use configs::{CONFIG_VALUE_BYTES_MAX, CONFIGS_PER_RESOURCE_MAX, CONFIGURED_GROUPS_MAX};
+pub use configs::{
+    CONFIG_VALUE_BYTES_MAX, CONFIGS_PER_RESOURCE_MAX, CONFIGURED_GROUPS_MAX, check_operations,
+};
 pub use decide::{ConfigSchema, Context, PRODUCER_ID_BLOCK, decide};
 pub use features::{FEATURES, Feature, initial_features, serves_consumer_groups};
 pub use image::{BrokerImage, Delta, MetadataImage, PartitionImage, ReplayError, TopicImage};

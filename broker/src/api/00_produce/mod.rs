@@ -14,7 +14,7 @@ use std::rc::Rc;
 
 use bytes::BytesMut;
 use corelog_logic::controller::{MetadataImage, TopicImage};
-use corelog_storage::batch::{BatchError, BatchHeader, Compression, only_batch_len};
+use corelog_storage::batch::{BatchError, BatchHeader, only_batch_len};
 
 pub use request::{ProducePartition, ProduceRequest, ProduceTopic, TopicKey};
 pub use response::{PartitionRefused, PartitionResponse, encode_response};
@@ -155,6 +155,24 @@ fn occurring_twice(body: &ProduceRequest, topics: &[Result<&TopicImage, Refusal>
     twice
 }
 
+/// Where in a batch its format, the attributes with the codec in their lowest bits, and the records are.
+const MAGIC_BYTE: usize = 16;
+const ATTRIBUTES_LOW_BYTE: usize = 22;
+const RECORDS_FROM: usize = 61;
+const CODEC_MASK: u8 = 7;
+const ZSTD: u8 = 4;
+
+fn is_v2(records: &[u8]) -> bool {
+    records.get(MAGIC_BYTE) == Some(&2)
+}
+
+/// The length that a batch declares where that is all there, and too little for a header: Kafka tells it from one that was cut.
+fn declared_without_header(records: &[u8]) -> Option<i32> {
+    let declared = i32::from_be_bytes(*records.get(8..)?.first_chunk()?);
+    let whole = usize::try_from(declared).is_ok_and(|declared| records.len() >= 12 + declared);
+    (is_v2(records) && records.len() < RECORDS_FROM && whole).then_some(declared)
+}
+
 /// The records of a partition, and what can be said of them without looking further than their header.
 fn records(partition: &mut ProducePartition, version: i16) -> Result<BytesMut, Refusal> {
     let mut records = partition.records.take().filter(|records| !records.is_empty()).ok_or_else(|| {
@@ -162,16 +180,19 @@ fn records(partition: &mut ProducePartition, version: i16) -> Result<BytesMut, R
     })?;
     let refused = |error| Refusal::from(&PartitionError::from(error));
     if version < 7 {
-        // Codecs come before the number of batches.
-        match BatchHeader::parse(&records) {
-            Ok(header) if header.compression() == Compression::Zstd => {
-                return Err(
-                    ErrorCode::UnsupportedCompressionType.because("zstd needs Produce version 7 or later")
-                );
-            }
-            Err(error @ BatchError::UnknownCompression { .. }) => return Err(refused(error)),
-            _ => {}
+        // Codecs come before the number of batches, and before whatever else may be wrong with a header.
+        let bits = records.get(ATTRIBUTES_LOW_BYTE).filter(|_| is_v2(&records)).map(|low| low & CODEC_MASK);
+        if bits == Some(ZSTD) {
+            return Err(
+                ErrorCode::UnsupportedCompressionType.because("zstd needs Produce version 7 or later")
+            );
         }
+        if let Err(error @ BatchError::UnknownCompression { .. }) = BatchHeader::parse(&records) {
+            return Err(refused(error));
+        }
+    }
+    if let Some(declared) = declared_without_header(&records) {
+        return Err(refused(BatchError::Length { declared }));
     }
     let len = only_batch_len(&records).map_err(refused)?;
     records.truncate(len);
