@@ -24,6 +24,9 @@ const SMALL_WRITES_WITHIN: u64 = 8 << 20;
 /// Operations of the same row under way at once, where a row keeps more than one.
 const DEPTH: u64 = 4;
 
+/// Bytes of a commit of a busy broker.
+const COMMIT_BYTES: u64 = 4 << 20;
+
 /// Options of `corelog-bench disk`.
 #[derive(Debug, Args)]
 pub(crate) struct DiskArgs {
@@ -77,6 +80,7 @@ impl Drop for Scratch {
 pub(crate) fn run(args: &DiskArgs) -> Result<DiskResult> {
     let file = |name: &str| Scratch(args.dir.join(format!("corelog-bench-{}-{name}", std::process::id())));
     let (written, unwritten) = (file("written"), file("unwritten"));
+    let segments = [file("segment-0"), file("segment-1")];
     ensure!(args.dir.is_dir(), "{} is no directory", args.dir.display());
     let executor = LocalExecutorBuilder::new(Placement::Unbound)
         .blocking_thread_pool_placement(PoolPlacement::Unbound(2))
@@ -84,6 +88,7 @@ pub(crate) fn run(args: &DiskArgs) -> Result<DiskResult> {
         .map_err(|error| anyhow!("io_uring is not available: {error}"))?;
     let limit = Limit { len: args.file_mib << 20, each: Duration::from_secs(args.seconds_each) };
     let mut rows = executor.run(seam_rows(&written.0, &unwritten.0, limit))?;
+    rows.extend(executor.run(commit_rows(&[&segments[0].0, &segments[1].0], limit))?);
     rows.push(dsync_row(&written.0, limit)?);
     print_table(&rows);
     Ok(DiskResult { command: "disk".to_string(), ran: true, file_mib: args.file_mib, rows })
@@ -154,6 +159,51 @@ async fn seam_rows(written: &Path, unwritten: &Path, limit: Limit) -> Result<Vec
         write_and_flush(&io, "4 KiB write + fdatasync, written blocks", &file, limit).await?,
         write_and_flush(&io, "4 KiB write + fdatasync, reserved blocks", &reserved, limit).await?,
     ])
+}
+
+/// What two busy cores can make durable: each commits to a file of its own. No broker that flushes before it answers takes more.
+async fn commit_rows(paths: &[&Path; 2], limit: Limit) -> Result<Vec<DiskRow>> {
+    let io = GlommioIo::new();
+    let mut files = Vec::new();
+    for path in paths {
+        let file = io.open(path, OpenMode::CreateNew).await?;
+        file.allocate(limit.len).await?;
+        file.flush().await?;
+        files.push(file);
+    }
+    Ok(vec![
+        commits(&io, "4 MiB write + fdatasync, 2 files, reserved blocks", &files, limit).await?,
+        commits(&io, "4 MiB write + fdatasync, 2 files, written blocks", &files, limit).await?,
+    ])
+}
+
+/// Commits to all files at once, until one has no room for another.
+async fn commits(io: &GlommioIo, name: &'static str, files: &[GlommioFile], limit: Limit) -> Result<DiskRow> {
+    let mut probe = Probe::start(name);
+    let lane = |file| async move {
+        let (mut position, mut done) = (0, Vec::new());
+        let mut buf = io.buffer(TRANSFER_BYTES_MAX);
+        // Some disks make nothing of zeros.
+        buf.as_mut().fill(0xa5);
+        let started = Instant::now();
+        while position + COMMIT_BYTES <= limit.len && started.elapsed() < limit.each {
+            let begun = Instant::now();
+            let end = position + COMMIT_BYTES;
+            while position < end {
+                buf = GlommioFile::write_at(file, buf, position).await?;
+                position += TRANSFER_BYTES_MAX as u64;
+            }
+            let before_flush = Instant::now();
+            file.flush().await?;
+            done.push((begun.elapsed(), before_flush.elapsed()));
+        }
+        Ok(done)
+    };
+    for (took, flush) in together(files.iter().map(lane)).await? {
+        probe.done(COMMIT_BYTES, took);
+        probe.flushed(flush);
+    }
+    Ok(probe.row())
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -287,14 +337,14 @@ fn dsync_row(path: &Path, limit: Limit) -> Result<DiskRow> {
 
 fn print_table(rows: &[DiskRow]) {
     eprintln!(
-        "{:<46} {:>9} {:>9} {:>9} {:>9} {:>12}",
+        "{:<50} {:>9} {:>9} {:>9} {:>9} {:>12}",
         "", "ops/s", "MB/s", "p50 us", "p99 us", "flush p50/p99"
     );
     for row in rows {
         let flush =
             row.flush.as_ref().map_or(String::new(), |flush| format!("{}/{}", flush.p50_us, flush.p99_us));
         eprintln!(
-            "{:<46} {:>9.0} {:>9.1} {:>9} {:>9} {flush:>12}",
+            "{:<50} {:>9.0} {:>9.1} {:>9} {:>9} {flush:>12}",
             row.name, row.operations_per_s, row.mb_per_s, row.latency.p50_us, row.latency.p99_us
         );
     }
