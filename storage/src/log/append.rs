@@ -24,7 +24,14 @@ pub struct Permit<I: Io> {
     len: usize,
     now_ms: i64,
     /// The active segment, when the batch's blocks go straight to it.
-    segment: Option<Rc<I::File>>,
+    segment: Option<Opened<I>>,
+    _turn: Pass,
+}
+
+/// A segment's file, open for one append.
+struct Opened<I: Io> {
+    file: Rc<I::File>,
+    /// All who wait for room are woken together: few of them have a file open at a time.
     _turn: Pass,
 }
 
@@ -65,18 +72,24 @@ impl<I: Io> Log<I> {
             state.active.first_append_ms.get_or_insert(now_ms);
         }
         self.reserve(len).await?;
-        let segment = self.segment_for(len).await?;
-        while !self.dir.journal.has_room(len)? {
-            let _hungry = self.dir.hungry();
-            self.dir.journal.room(len).await?;
-            self.check()?;
-        }
+        let segment = loop {
+            while !self.dir.journal.has_room(len)? {
+                let _hungry = self.dir.hungry();
+                self.dir.journal.room(len).await?;
+                self.check()?;
+            }
+            // Not before there is room: thousands of logs may wait for it, and must not keep a descriptor each.
+            let segment = self.segment_for(len).await?;
+            if self.dir.journal.has_room(len)? {
+                break segment;
+            }
+        };
         Ok(Permit { log: self.clone(), len, now_ms, segment, _turn: turn })
     }
 
     /// The active segment's file, when a batch of `len` bytes is better written to it at once. Not while the file may be missing
     /// from its directory after a power cut: what it alone holds would be gone with it.
-    async fn segment_for(&self, len: usize) -> Result<Option<Rc<I::File>>> {
+    async fn segment_for(&self, len: usize) -> Result<Option<Opened<I>>> {
         let segment = {
             let state = self.state.borrow();
             let active = &state.active;
@@ -85,8 +98,10 @@ impl<I: Io> Log<I> {
             (is_safe && wanted).then(|| active.id())
         };
         let Some(segment) = segment else { return Ok(None) };
+        let turn = self.dir.files_turn.pass().await;
         let opened = self.open_file(segment, Part::Log, OpenMode::Existing).await;
-        opened.map(Some).map_err(|error| self.or_fail(error))
+        let file = opened.map_err(|error| self.or_fail(error))?;
+        Ok(Some(Opened { file, _turn: turn }))
     }
 
     /// Reserves blocks for `len` more bytes, and some ahead, so that what is accepted can be written back on a full disk.
@@ -129,6 +144,7 @@ impl<I: Io> Log<I> {
 
     async fn allocate(&self, base_offset: Offset, len: u64) -> Result<()> {
         let segment = SegmentId::original(base_offset);
+        let _turn = self.dir.files_turn.pass().await;
         let file = self.open_file(segment, Part::Log, OpenMode::CreateOrOpen).await?;
         file.allocate(len).await
     }
@@ -188,7 +204,7 @@ impl<I: Io> Permit<I> {
         let in_place = self.segment.as_ref().and_then(|segment| {
             let entry = EntryHeader { kind: EntryKind::AppendInPlace, ..entry };
             // Without room for it in this form there may be room in the other.
-            log.dir.journal.append_in_place(&entry, &batch, segment, &committed).ok()
+            log.dir.journal.append_in_place(&entry, &batch, &segment.file, &committed).ok()
         });
         let appended = match in_place {
             Some((ticket, blocks)) => {

@@ -83,6 +83,9 @@ pub(crate) struct Core<I: Io> {
     pub(crate) bugs: Bugs,
 }
 
+/// Appends in one log directory that may have their segment's file open at once, to reserve space or to write to it with a commit.
+pub(crate) const APPENDING_FILES_MAX: usize = 16;
+
 /// One log directory as one core uses it: with the core's own journal and checkpoint log.
 pub(crate) struct Directory<I: Io> {
     pub(crate) path: PathBuf,
@@ -114,6 +117,8 @@ pub(crate) struct Directory<I: Io> {
     pub(crate) appended: Cell<u64>,
     /// Wakes the directory's write-back task.
     pub(crate) work: Signal,
+    /// [`APPENDING_FILES_MAX`] at a time.
+    pub(crate) files_turn: Rc<Gate>,
     /// One round at a time.
     pub(crate) round_turn: Rc<Gate>,
     pub(crate) rounds: Cell<u64>,

@@ -12,7 +12,7 @@ use crate::checkpoint::{CheckpointLog, FileIdentity, Record};
 use crate::io::Io;
 use crate::journal::{Journal, JournalOptions, RETIRED};
 use crate::log::gate::{Gate, Signal};
-use crate::log::home::{Core, Directory};
+use crate::log::home::{APPENDING_FILES_MAX, Core, Directory};
 use crate::log::{Covered, Log, LogConfig, SharedTenant, records};
 use crate::recovery::{CHECKPOINT_DIR, JOURNAL_DIR, RecoveredDir, RecoveredLog};
 use crate::{Result, StorageError};
@@ -65,6 +65,7 @@ impl<I: Io> Directory<I> {
             dirty_due_bytes: options.dirty_bytes_due,
             appended: Cell::new(0),
             work: Signal::default(),
+            files_turn: Gate::new(APPENDING_FILES_MAX),
             round_turn: Gate::new(1),
             rounds: Cell::new(0),
             graves: Graves::default(),

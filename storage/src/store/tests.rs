@@ -1,6 +1,6 @@
 //! When a round is due; what a store refuses; what a failed directory means for the others.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::time::Duration;
@@ -11,8 +11,9 @@ use super::plan::{Due, Pressure, due};
 use super::{Store, StoreOptions};
 use crate::StorageError;
 use crate::batch::{BatchBuilder, BatchHeader};
-use crate::io::Io;
 use crate::io::simulated::{Faults, SimIo, Simulation};
+use crate::io::{Class, Io};
+use crate::log::home::APPENDING_FILES_MAX;
 use crate::log::{Log, LogConfig, LogIdentity, NoTenant, SharedTenant};
 use crate::recovery::{Advisors, RecoveryOptions, recover};
 use crate::types::LogId;
@@ -34,6 +35,11 @@ fn no_tenant() -> SharedTenant {
 
 /// A store over two log directories on a simulated disk, with the logs that are found there.
 async fn recovered(io: SimIo) -> Rc<Store<SimIo>> {
+    recovered_with(io, |_| ()).await
+}
+
+/// The same, with what `configure` changes.
+async fn recovered_with(io: SimIo, configure: impl FnOnce(&mut StoreOptions)) -> Rc<Store<SimIo>> {
     let dirs = vec![PathBuf::from("/a"), PathBuf::from("/b")];
     let options = RecoveryOptions { dirs, cores: 1, bugs: Default::default() };
     let mut advisors =
@@ -41,6 +47,7 @@ async fn recovered(io: SimIo) -> Rc<Store<SimIo>> {
     let mut recovered = recover(&io, &options, &mut advisors).await.unwrap();
     let mut options = StoreOptions::new(1, 1 << 20);
     options.tail_cache_bytes = 20_000;
+    configure(&mut options);
     let core = recovered.cores.remove(0);
     Store::open(io, options, core, &mut |_| no_tenant(), &mut |_| LogConfig::default()).await.unwrap()
 }
@@ -174,4 +181,46 @@ fn a_large_batch_is_written_to_its_segment_once_and_never_again_not_even_by_reco
         let again = in_place.iter().find(|(start, end)| from < *end && to > *start);
         assert_eq!(again, None, "{from}..{to} was written again\n{trace}");
     }
+}
+
+#[test]
+fn logs_that_wait_for_room_in_the_journal_hold_no_files_open() {
+    const LOGS: usize = 300;
+    const FILES_MAX: usize = 4;
+    let simulation = Simulation::new(9);
+    simulation.block_on(async {
+        let io = simulation.io();
+        let store = recovered_with(io.clone(), |options| options.open_files_max = FILES_MAX).await;
+        let mut logs = Vec::new();
+        for partition in 0..LOGS {
+            let log_id = LogId(partition as u64 + 1);
+            let partition = partition as i32;
+            let identity = LogIdentity { log_id, topic_id: [0; 16], topic: "t".into(), partition };
+            let log = store.create_log(identity, 0, LogConfig::default(), no_tenant()).await.unwrap();
+            // The first round that writes to the segment makes its file durable in its directory.
+            append_of(&log, 5_000).await.unwrap();
+            logs.push(log);
+        }
+        io.sleep(Duration::from_secs(6)).await;
+        let idle = simulation.open_files();
+        // Several times what the journal holds: most of them wait.
+        let ended = Rc::new(Cell::new(0));
+        for log in logs {
+            let ended = ended.clone();
+            io.spawn(Class::Foreground, async move {
+                append_of(&log, 100_000).await.unwrap();
+                ended.set(ended.get() + 1);
+            });
+        }
+        let mut most = 0;
+        while ended.get() < LOGS {
+            most = most.max(simulation.open_files());
+            io.sleep(Duration::from_micros(50)).await;
+        }
+        let in_place: u64 = store.stats().journals.iter().map(|journal| journal.in_place_bytes).sum();
+        assert!(in_place > LOGS as u64 * 80_000, "they went to their segments: {in_place}");
+        // Besides those of the cache: what two commits write to, 16 segments each at most, and the appends whose turn it is.
+        let bound = idle + 32 + APPENDING_FILES_MAX as u64;
+        assert!(most <= bound, "{most} files were open, {idle} before");
+    });
 }
