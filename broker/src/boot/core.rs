@@ -10,6 +10,7 @@ use corelog_storage::batch::{Compression, RecordValidation};
 use corelog_storage::io::glommio::GlommioIo;
 use corelog_storage::io::{Class, Io};
 use corelog_storage::journal::{CommitReport, FlushMode};
+use corelog_storage::log::COLD_READ_BYTES_MAX;
 use corelog_storage::recovery::RecoveredCore;
 use corelog_storage::store::StoreOptions;
 use glommio::channels::local_channel;
@@ -204,6 +205,9 @@ fn store_options(node: &Node, budget: &Budget) -> StoreOptions {
     let files = node.open_files_max / 2 / u64::from(node.cores);
     options.open_files_max = usize::try_from(files).unwrap_or(usize::MAX).clamp(64, options.open_files_max);
     options.tail_cache_bytes = usize::try_from(tail_bytes).unwrap_or(usize::MAX);
+    let cold_reads = budget.pool(Share::ColdReads).limit() / COLD_READ_BYTES_MAX as u64;
+    options.cold_reads_max =
+        usize::try_from(cold_reads).unwrap_or(usize::MAX).clamp(1, options.cold_reads_max);
     options.dirty_bytes_due = (journal_bytes / 2).min(per_dir / 2);
     options.journal.flush = match config.flush {
         Flush::Always => FlushMode::Always,

@@ -189,8 +189,11 @@ impl Scrape {
     fn memory(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
         family(encoder, "memory_bytes", "Memory charged to the budget", MetricType::Gauge, |metric| {
             for core in &self.stats.cores {
-                let tail = [("tail_cache", core.store.tail_cache_bytes as u64)];
-                for (share, bytes) in core.memory_bytes.iter().chain(&tail) {
+                let storage = [
+                    ("tail_cache", core.store.tail_cache_bytes as u64),
+                    ("cold_reads", core.store.cold_bytes),
+                ];
+                for (share, bytes) in core.memory_bytes.iter().chain(&storage) {
                     gauge(
                         metric,
                         &[("core", core.core.to_string()), ("share", (*share).to_owned())],

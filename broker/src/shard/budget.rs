@@ -1,7 +1,7 @@
 //! A core's share of the memory budget: pools for the things that grow with load, and the charges taken from them.
 //!
-//! `net` charges frames and replies, `api` charges fetches before they read, the tail cache is told its size; cold reads are bounded by storage. Nothing is
-//! allocated here: a [`Charge`] is a promise about bytes that its holder keeps. Deliberately absent: sharing between
+//! `net` charges frames and replies, `api` charges fetches before they read; storage is told how much its tail cache and its cold reads may take,
+//! and counts them itself. Nothing is allocated here: a [`Charge`] is a promise about bytes that its holder keeps. Deliberately absent: sharing between
 //! cores (each core has its own budget) and eviction (whoever holds the bytes knows what can go).
 
 use std::cell::{Cell, RefCell};
@@ -34,7 +34,7 @@ pub enum Share {
     Requests,
     /// The newest batches of the core's partitions, and what waits for write-back.
     TailCache,
-    /// Reads from the disk for consumers that lag.
+    /// Reads from the disk for consumers that lag, while they run; what they have read is part of a reply.
     ColdReads,
     /// Replies until their last byte has gone to the socket.
     Replies,
@@ -81,12 +81,11 @@ impl Budget {
         Self { pools: Rc::new(Share::ALL.map(|share| Pool::new(share, bytes / 100 * share.percent()))) }
     }
 
-    /// Bytes charged by share, under names for metrics. The tail cache counts for itself.
+    /// Bytes charged by share, under names for metrics. Storage counts for itself.
     pub fn used(&self) -> Vec<(&'static str, u64)> {
         let shares = [
             (Share::PartialFrames, "partial_frames"),
             (Share::Requests, "requests"),
-            (Share::ColdReads, "cold_reads"),
             (Share::Replies, "replies"),
             (Share::FetchSessions, "fetch_sessions"),
         ];
