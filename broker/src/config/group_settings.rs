@@ -16,7 +16,7 @@ pub struct GroupsConfig {
     pub offsets_topic_partitions: i32,
     /// `offsets.topic.segment.bytes`.
     pub offsets_topic_segment_bytes: i64,
-    /// `group.coordinator.append.linger.ms`; -1 decides by load.
+    /// `group.coordinator.append.linger.ms`; -1 for none.
     pub append_linger_ms: i64,
     /// `offsets.topic.compression.codec`, by its number.
     pub offsets_topic_compression: u8,

@@ -22,7 +22,7 @@ pub(super) const COORDINATORS: &[Setting] = &[
     key::int("group.max.size", Some("2147483647")).at_least(1).acts("Members that a group may have."),
     key::list("group.coordinator.rebalance.protocols", Some("classic,consumer,streams")).not_yet("Which kinds of groups are served."),
     key::int("group.coordinator.threads", Some("4")).at_least(1).not_yet("Threads of the group coordinator. Groups are coordinated by the core that owns their partition of __consumer_offsets."),
-    key::int("group.coordinator.append.linger.ms", Some("-1")).at_least(-1).acts("How long coordinators collect commits before they write them, in milliseconds; -1 decides by load."),
+    key::int("group.coordinator.append.linger.ms", Some("-1")).at_least(-1).acts("How long coordinators collect commits before they write them, in milliseconds. -1 and 0 do not wait: a flush takes what came meanwhile."),
     key::list("group.consumer.assignors", Some("uniform,range")).each_of(&["uniform", "range"]).acts("Assignors that members may ask for (KIP-848). The first one is taken when nobody asks."),
     key::int("group.consumer.session.timeout.ms", Some("45000")).at_least(1).acts("Session timeout of the consumer protocol, in milliseconds."),
     key::int("group.consumer.min.session.timeout.ms", Some("45000")).at_least(1).acts("Shortest session timeout of the consumer protocol, in milliseconds."),

@@ -312,7 +312,6 @@ impl Running {
     /// This commit and those right behind it as one decision: one batch in the log, one wait for the disk. None of them sees another's
     /// offsets, as if all had come at the same moment; whoever sent them has nothing else under way.
     fn commit_together(&mut self, request: Request, owed: Owed) -> Outcome {
-        self.me.pace.appended(Instant::now());
         let mut together = self.decide(request, owed);
         for _ in 1..COMMITS_TOGETHER_MAX {
             let Some((request, owed)) = self.me.next_commit() else { break };
