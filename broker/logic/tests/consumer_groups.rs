@@ -13,6 +13,9 @@ use corelog_logic::group::{
 };
 use proptest::prelude::*;
 
+/// How long a member has to give up what it is told to.
+const REBALANCE_TIMEOUT_MS: i32 = 20_000;
+
 const TOPIC: TopicId = TopicId([7; 16]);
 
 /// A consumer, as its own client sees it.
@@ -24,6 +27,19 @@ struct Consumer {
     owned: BTreeSet<i32>,
     /// It must say everything with its next heartbeat: it is new, or an answer was lost.
     says_all: bool,
+    /// When it sent its last heartbeat.
+    spoke_ms: i64,
+    /// When an answer to it was last lost.
+    missed_ms: Option<i64>,
+}
+
+impl Consumer {
+    /// Whether it may have been expelled without having heard of it: it was silent, or deaf, for as long as it had to give something up.
+    fn may_be_expelled(&self, now_ms: i64) -> bool {
+        let timeout_ms = i64::from(REBALANCE_TIMEOUT_MS);
+        now_ms - self.spoke_ms >= timeout_ms
+            || self.missed_ms.is_some_and(|missed_ms| now_ms - missed_ms < 2 * timeout_ms)
+    }
 }
 
 struct World {
@@ -117,6 +133,8 @@ impl World {
             epoch: 0,
             owned: BTreeSet::new(),
             says_all: true,
+            spoke_ms: self.now_ms,
+            missed_ms: None,
         });
     }
 
@@ -129,7 +147,7 @@ impl World {
             member_epoch,
             instance_id: consumer.instance.as_deref().map(Into::into),
             rack_id: None,
-            rebalance_timeout_ms: if all { 20_000 } else { -1 },
+            rebalance_timeout_ms: if all { REBALANCE_TIMEOUT_MS } else { -1 },
             subscribed_topic_names: all.then(|| vec!["t".into()]),
             subscribed_topic_regex: None,
             server_assignor: all.then(|| consumer.assignor.into()),
@@ -150,7 +168,9 @@ impl World {
             panic!("no answer to a heartbeat");
         };
         let consumer = &mut self.consumers[at];
+        consumer.spoke_ms = self.now_ms;
         if lost {
+            consumer.missed_ms = Some(self.now_ms);
             consumer.says_all = true;
             return;
         }
@@ -176,9 +196,14 @@ impl World {
         self.check_owners();
     }
 
-    fn check_owners(&self) {
+    /// What an expelled member still takes for its own does not count: it learns better with its next heartbeat, as in Kafka.
+    fn check_owners(&mut self) {
+        let members = self.members();
         let mut owners = BTreeSet::new();
         for consumer in &self.consumers {
+            if consumer.may_be_expelled(self.now_ms) && !members.contains(&consumer.name) {
+                continue;
+            }
             for partition in &consumer.owned {
                 assert!(
                     owners.insert(partition),
@@ -216,6 +241,17 @@ impl World {
         consumer.says_all = true;
     }
 
+    /// Who the coordinator says is in the group.
+    fn members(&mut self) -> BTreeSet<String> {
+        let Some(Reply::ConsumerGroupDescribe(groups)) =
+            self.ask(Request::ConsumerGroupDescribe(vec!["g".into()]))
+        else {
+            panic!("no description");
+        };
+        let described = groups.into_iter().filter_map(|(_, group)| group.ok());
+        described.flat_map(|group| group.members).map(|member| member.member.member_id.to_string()).collect()
+    }
+
     fn described(&mut self) -> String {
         format!("{:?}", self.ask(Request::ConsumerGroupDescribe(vec!["g".into()])))
     }
@@ -240,6 +276,28 @@ fn event() -> impl Strategy<Value = Event> {
         1 => Just(Event::Grow),
         4 => (0..3_000_i64).prop_map(Event::Advance),
     ]
+}
+
+#[test]
+fn a_member_that_gave_nothing_up_in_time_is_expelled_and_learns_it_when_it_speaks_again() {
+    let mut world = World::new();
+    world.grow();
+    world.join(false, "uniform");
+    world.join(false, "uniform");
+    world.heartbeat(1, false);
+    assert_eq!(world.consumers[1].owned.len(), 2);
+    world.advance(1_000);
+    world.heartbeat(0, false);
+    // It is told to give one of them up, and falls silent.
+    world.heartbeat(1, false);
+    world.advance(i64::from(REBALANCE_TIMEOUT_MS) - 1);
+    assert_eq!(world.members().len(), 2);
+    world.advance(1);
+    assert_eq!(world.members(), BTreeSet::from(["m1".to_owned()]));
+    world.heartbeat(0, false);
+    assert_eq!(world.consumers[0].owned.len(), 2);
+    world.heartbeat(1, false);
+    assert!(world.consumers[1].owned.is_empty());
 }
 
 proptest! {
