@@ -150,7 +150,7 @@ fn new_value(
     let default = schema.default(resource.kind, name);
     let held = current.or(default.as_deref()).unwrap_or_default();
     let mut items: Vec<&str> = held.split(',').filter(|item| !item.is_empty()).collect();
-    for item in value.split(',') {
+    for item in parts(value) {
         match operation.kind {
             OperationKind::Append if !items.contains(&item) => items.push(item),
             OperationKind::Subtract => {
@@ -162,6 +162,13 @@ fn new_value(
         }
     }
     Ok(Some(items.join(",")))
+}
+
+/// The parts of a list as Java's `split` sees them: empty ones at the end do not count, but nothing at all is one.
+fn parts(value: &str) -> impl Iterator<Item = &str> {
+    let told = value.trim_end_matches(',');
+    let only_commas = told.is_empty() && !value.is_empty();
+    told.split(',').filter(move |_| !only_commas)
 }
 
 /// Whether a resource can be named so at all; whether a topic exists is asked after its values, as Kafka does.

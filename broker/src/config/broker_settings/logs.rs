@@ -51,7 +51,7 @@ pub(super) const LOGS: &[Setting] = &[
     key::int("log.index.interval.bytes", Some("4096")).at_least(0).dynamic().not_yet("Distance of index entries. Corelog indexes every 64 KiB, with a checksum."),
     key::int("log.index.size.max.bytes", Some("10485760")).at_least(4).dynamic().not_yet("Size of an index file."),
     key::long("log.flush.interval.messages", Some("9223372036854775807")).at_least(1).dynamic().not_yet("Records between flushes. Corelog flushes before it acknowledges: see corelog.flush."),
-    key::long("log.flush.interval.ms", None).at_least(0).dynamic().not_yet("Time between flushes. Corelog flushes before it acknowledges: see corelog.flush."),
+    key::long("log.flush.interval.ms", None).dynamic().not_yet("Time between flushes. Corelog flushes before it acknowledges: see corelog.flush."),
     key::long("log.flush.scheduler.interval.ms", Some("9223372036854775807")).not_yet("How often Kafka looks for logs to flush. Corelog flushes before it acknowledges: see corelog.flush."),
     key::int("log.flush.offset.checkpoint.interval.ms", Some("60000")).at_least(0).not_yet("How often Kafka notes what was flushed. Corelog's checkpoints follow its journals."),
     key::int("log.flush.start.offset.checkpoint.interval.ms", Some("60000")).at_least(0).not_yet("How often Kafka notes where logs start. Corelog's checkpoints follow its journals."),

@@ -95,6 +95,10 @@ fn a_list_begins_with_its_default_and_holds_nothing_twice() {
     assert_eq!(step(OperationKind::Append, "compact"), "delete,compact");
     assert_eq!(step(OperationKind::Subtract, "delete,nothing"), "compact");
     assert_eq!(step(OperationKind::Subtract, "compact"), "");
+    // As Java splits: what is empty at the end does not count.
+    assert_eq!(step(OperationKind::Append, "delete,,"), "delete");
+    assert_eq!(step(OperationKind::Append, ","), "delete");
+    assert_eq!(step(OperationKind::Append, ",compact"), "delete,,compact");
 }
 
 #[test]
