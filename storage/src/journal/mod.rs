@@ -60,11 +60,16 @@ pub struct JournalOptions {
     pub commit_bytes_max: usize,
     /// Entries accepted and not yet durable take at most this many bytes (one larger entry alone is let in).
     pub pending_bytes_max: usize,
+    /// Commits that are written at once, at least 1. Only full ones are issued beside others.
+    pub commits_in_flight_max: usize,
     /// A batch with at least this many bytes of whole blocks is written to its segment once, and not to the journal first.
     pub in_place_bytes_min: usize,
     /// For tests only.
     pub bugs: Bugs,
 }
+
+/// See [`JournalOptions::commits_in_flight_max`].
+const COMMITS_IN_FLIGHT_MAX: usize = 3;
 
 /// See [`JournalOptions::in_place_bytes_min`]. Smaller writes are better collected.
 const IN_PLACE_BYTES_MIN: usize = 32 * 1024;
@@ -83,6 +88,7 @@ impl JournalOptions {
             flush: FlushMode::Always,
             commit_bytes_max: 1 << 20,
             pending_bytes_max: 4 << 20,
+            commits_in_flight_max: COMMITS_IN_FLIGHT_MAX,
             in_place_bytes_min: IN_PLACE_BYTES_MIN,
             bugs: Bugs::default(),
         }
@@ -164,7 +170,7 @@ struct State<I: Io> {
     chunks: ChunkPool<I::Buf>,
     /// The commit that fills.
     filling: Option<OpenCommit<I>>,
-    /// Full commits, oldest first. With `filling` and the one in flight bounded by `pending_bytes_max`.
+    /// Full commits, oldest first. With `filling` and those in flight bounded by `pending_bytes_max`.
     full: VecDeque<OpenCommit<I>>,
     pending_bytes: usize,
     /// What is only in segments and no checkpoint covers: position behind each entry, and bytes. It counts as used, so that
@@ -195,7 +201,7 @@ struct Inner<I: Io> {
     room: Waiters,
     /// Waits for used bytes.
     pressure: Waiters,
-    /// The writer waits for a commit; threshold 0.
+    /// The writer waits for a commit: threshold 0, and 1 when it must be a full one.
     work: Waiters,
     /// The zeroing task waits for an extent to be taken; threshold 0.
     growth: Waiters,
@@ -304,7 +310,7 @@ impl<I: Io> Journal<I> {
         commit.push(&inner.io, &mut state.chunks, header, payload, log);
         let ticket = Ticket { start, end: commit.end() };
         state.pending_bytes += len;
-        inner.work.wake_all();
+        inner.work.wake(u64::from(!state.full.is_empty()));
         inner.pressure.wake(state.used_bytes());
         Ok(ticket)
     }
@@ -542,6 +548,11 @@ impl<I: Io> State<I> {
         if self.full.is_empty() {
             self.finish_filling();
         }
+        self.take_full_commit()
+    }
+
+    /// The oldest commit that takes no more entries.
+    fn take_full_commit(&mut self) -> Option<OpenCommit<I>> {
         self.full.pop_front()
     }
 

@@ -8,6 +8,8 @@
 pub struct Bugs {
     /// Waiters are released when the write completes, before the flush.
     pub acknowledge_before_flush: bool,
+    /// A commit counts when it is on the disk itself, whatever became of those before it.
+    pub acknowledge_out_of_order: bool,
     /// Replay goes on behind a break at the next commit that verifies by itself, whatever preceded it.
     pub accept_unchained: bool,
     /// Replay delivers extents of sessions that were retired.

@@ -25,6 +25,7 @@ fn options(session: u64) -> JournalOptions {
         flush: FlushMode::Always,
         commit_bytes_max: 8 * 1024,
         pending_bytes_max: 16 * 1024,
+        commits_in_flight_max: 2,
         in_place_bytes_min: usize::MAX,
         bugs: Bugs::default(),
     }

@@ -1,7 +1,8 @@
 //! The two tasks of a journal: one writes and flushes commits, one zeroes extents ahead.
 //!
-//! Started by `Journal::open`. One commit is in flight at a time, so a commit is issued when everything before it is
-//! durable; its header says so. Deliberately absent: retries, and any timer on the commit path.
+//! Started by `Journal::open`. A commit is issued when nothing is in flight; beside others only when it is full, so that
+//! what trickles is still collected while one write and one flush are under way. Whatever order commits reach the disk in,
+//! they count in the order of the chain. Deliberately absent: retries, and any timer on the commit path.
 
 use std::future::Future;
 use std::path::Path;
@@ -10,7 +11,11 @@ use std::rc::Rc;
 use std::task::Poll;
 use std::time::Duration;
 
-use super::format::{CommitHeader, ExtentHeader, JOURNAL_COMMIT};
+use futures_util::StreamExt;
+use futures_util::future::{Either, select};
+use futures_util::stream::FuturesOrdered;
+
+use super::format::{CommitHeader, EXTENT_HEADER_BYTES, ExtentHeader, JOURNAL_COMMIT};
 use super::ring::Extent;
 use super::{CommitReport, Files, FlushMode, Inner, OpenCommit, extents};
 use crate::Result;
@@ -22,30 +27,85 @@ const FREE_EXTENTS_AHEAD: usize = 2;
 /// How long to wait before a full disk is asked again for another extent.
 const DISK_FULL_PAUSE: Duration = Duration::from_secs(1);
 
+/// A commit with its place in the chain: ready to be written.
+struct Sealed<I: Io> {
+    commit: OpenCommit<I>,
+    /// Of the extent that it opens.
+    extent_header: Option<[u8; EXTENT_HEADER_BYTES]>,
+}
+
+/// A commit that is on the disk.
+struct Written<I: Io> {
+    commit: OpenCommit<I>,
+    report: CommitReport,
+}
+
+/// What the task that writes commits does next.
+enum Step<I: Io> {
+    Issue(OpenCommit<I>),
+    /// The oldest commit in flight ended.
+    Written(Result<Option<Written<I>>>),
+    End,
+}
+
 impl<I: Io> Inner<I> {
     /// Writes commits until the journal closes or fails.
     pub(super) async fn write_commits(self: Rc<Self>) {
+        let mut in_flight = FuturesOrdered::new();
         loop {
-            let next = self.work.until(0, || {
-                let mut state = self.state.borrow_mut();
-                if state.failed.is_some() {
-                    return Some(None);
+            match self.next_step(&mut in_flight).await {
+                Step::Issue(commit) => {
+                    let sealed = self.seal(commit);
+                    in_flight.push_back(self.write_commit(sealed));
                 }
-                match state.take_commit() {
-                    Some(commit) => Some(Some(commit)),
-                    None => state.closing.then_some(None),
+                Step::Written(Ok(Some(written))) => self.complete(written),
+                Step::Written(Ok(None)) => {}
+                Step::Written(Err(error)) => {
+                    self.fail(&error);
+                    break;
                 }
-            });
-            let Some(commit) = next.await else { return };
-            if let Err(error) = self.write_commit(commit).await {
-                self.fail(&error);
-                return;
+                Step::End => break,
             }
+        }
+        // A write is never abandoned while the kernel reads its buffer.
+        while in_flight.next().await.is_some() {}
+    }
+
+    /// Waits until the oldest commit in flight is written, or another one may be issued.
+    async fn next_step(
+        &self,
+        in_flight: &mut FuturesOrdered<impl Future<Output = Result<Option<Written<I>>>>>,
+    ) -> Step<I> {
+        let others = in_flight.len();
+        let may_issue = others < self.options.commits_in_flight_max.max(1);
+        let next_commit = || {
+            let mut state = self.state.borrow_mut();
+            if state.failed.is_some() {
+                return Some(Step::End);
+            }
+            let commit = match others {
+                0 => state.take_commit(),
+                _ if may_issue => state.take_full_commit(),
+                _ => None,
+            };
+            let end = state.closing && others == 0;
+            commit.map(Step::Issue).or_else(|| end.then_some(Step::End))
+        };
+        // While something is in flight, appends to a commit that is not full wake nobody.
+        let next_commit = self.work.until(u64::from(others > 0), next_commit);
+        if others == 0 {
+            return next_commit.await;
+        }
+        match select(in_flight.next(), next_commit).await {
+            Either::Left((Some(written), _)) => Step::Written(written),
+            Either::Left((None, _)) => Step::End,
+            Either::Right((step, _)) => step,
         }
     }
 
-    async fn write_commit(&self, mut commit: OpenCommit<I>) -> Result<()> {
-        let extent_header = self.seal(&mut commit);
+    /// Writes a commit and flushes it. Returns what is to be completed when all before it are.
+    async fn write_commit(&self, sealed: Sealed<I>) -> Result<Option<Written<I>>> {
+        let Sealed { mut commit, extent_header } = sealed;
         let issued_ns = self.io.now_ns();
         let file = Rc::clone(&commit.place.file);
         let mut report =
@@ -81,21 +141,25 @@ impl<I: Io> Inner<I> {
         }
         let written_ns = self.io.now_ns();
         report.write_ns = written_ns - issued_ns;
-        if self.options.flush == FlushMode::Written {
-            self.complete(commit, &report);
-        } else if self.options.bugs.acknowledge_before_flush {
-            self.complete(commit, &report);
-            file.flush().await?;
-        } else {
-            all(files.iter().map(|file| file.flush()).collect()).await?;
-            report.flush_ns = self.io.now_ns() - written_ns;
-            self.complete(commit, &report);
+        if self.options.flush == FlushMode::Always {
+            let flushes = async move { all(files.iter().map(|file| file.flush()).collect()).await };
+            if self.options.bugs.acknowledge_before_flush {
+                self.io.spawn(Class::Foreground, async move { drop(flushes.await) });
+            } else {
+                flushes.await?;
+                report.flush_ns = self.io.now_ns() - written_ns;
+            }
         }
-        Ok(())
+        let written = Written { commit, report };
+        if self.options.bugs.acknowledge_out_of_order {
+            self.complete(written);
+            return Ok(None);
+        }
+        Ok(Some(written))
     }
 
     /// Chains the commit to the one before, and makes the header of the extent that it opens.
-    fn seal(&self, commit: &mut OpenCommit<I>) -> Option<[u8; super::format::EXTENT_HEADER_BYTES]> {
+    fn seal(&self, mut commit: OpenCommit<I>) -> Sealed<I> {
         let mut state = self.state.borrow_mut();
         let state = &mut *state;
         let place = &commit.place;
@@ -117,14 +181,16 @@ impl<I: Io> Inner<I> {
         let (bytes, hash) = header.encode(JOURNAL_COMMIT);
         state.previous_hash = hash;
         commit.close(&mut state.chunks, &bytes);
-        extent_header
+        Sealed { commit, extent_header }
     }
 
-    fn complete(&self, commit: OpenCommit<I>, report: &CommitReport) {
+    /// Everything up to the end of this commit is durable.
+    fn complete(&self, written: Written<I>) {
+        let Written { commit, report } = written;
         let end = commit.place.position + commit.padded_len();
         let observer = {
             let mut state = self.state.borrow_mut();
-            state.durable = end;
+            state.durable = state.durable.max(end);
             state.pending_bytes -= commit.charged_bytes;
             state.stats.commits += 1;
             state.stats.entries += u64::from(report.entries);
@@ -138,7 +204,7 @@ impl<I: Io> Inner<I> {
             state.observer.clone()
         };
         if let Some(observer) = observer {
-            observer(report);
+            observer(&report);
         }
         commit.notices.tell();
         self.durable.wake(end);

@@ -217,6 +217,7 @@ impl Plan {
             options.journal.extent_bytes = 32 * 1024;
             options.journal.commit_bytes_max = 4096 * (1 + self.random.below(4) as usize);
             options.journal.pending_bytes_max = 64 * 1024;
+            options.journal.commits_in_flight_max = 1 + self.random.below(4) as usize;
             // From never to whatever holds a whole block.
             options.journal.in_place_bytes_min = [usize::MAX, 8_192, 1, 1][self.random.below(4) as usize];
             options.journal.flush = self.flush;

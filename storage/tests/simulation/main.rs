@@ -92,6 +92,7 @@ macro_rules! caught {
 
 caught! {
     acknowledging_before_the_flush_is_noticed: journal.acknowledge_before_flush,
+    acknowledging_out_of_order_is_noticed: journal.acknowledge_out_of_order,
     replaying_unchained_commits_is_noticed: journal.accept_unchained,
     replaying_retired_sessions_is_noticed: journal.accept_old_session,
     recycling_before_the_checkpoint_is_noticed: journal.recycle_before_checkpoint,

@@ -93,6 +93,66 @@ fn a_full_journal_makes_appends_wait_for_a_release() {
     });
 }
 
+/// A journal that has its three extents, with nothing under way.
+async fn open_and_quiet(io: &SimIo, commits_in_flight_max: usize) -> Rc<Journal<SimIo>> {
+    let options = JournalOptions { capacity_bytes: 1, commits_in_flight_max, ..options(1) };
+    let journal = open(io, JournalOptions { pending_bytes_max: 1 << 20, ..options }).await;
+    let first = journal.append(&header(9, 1), &[b"a"], &listener().1).expect("room");
+    journal.durable(first).await.expect("durable");
+    while journal.stats().extents < 3 {
+        io.sleep(std::time::Duration::from_millis(1)).await;
+    }
+    journal
+}
+
+/// An entry that fills a commit.
+const FULL: &[u8] = &[7; 6 * 1024];
+
+/// Nanoseconds until three full commits are durable, and who heard of them.
+fn three_full_commits(commits_in_flight_max: usize) -> (u64, Vec<i64>) {
+    let simulation = Simulation::new(10);
+    let io = simulation.io();
+    simulation.block_on(async {
+        let journal = open_and_quiet(&io, commits_in_flight_max).await;
+        let (heard, log) = listener();
+        let began_ns = simulation.now_ns();
+        for sequence in 1..=3 {
+            journal.append(&header(1, sequence), &[FULL], &log).expect("room");
+        }
+        journal.close().await.expect("durable");
+        assert_eq!(journal.stats().commits, 1 + 3);
+        (simulation.now_ns() - began_ns, heard.0.take())
+    })
+}
+
+#[test]
+fn full_commits_are_written_beside_each_other_and_heard_of_in_order() {
+    let (one_by_one_ns, heard) = three_full_commits(1);
+    assert_eq!(heard, [1, 2, 3]);
+    let (together_ns, heard) = three_full_commits(3);
+    assert_eq!(heard, [1, 2, 3]);
+    assert!(together_ns < one_by_one_ns, "{together_ns} ns together, {one_by_one_ns} ns one by one");
+}
+
+#[test]
+fn a_commit_behind_one_that_failed_never_counts() {
+    for operation in [Operation::Write, Operation::Flush] {
+        let simulation = Simulation::new(11);
+        let io = simulation.io();
+        simulation.block_on(async {
+            let journal = open_and_quiet(&io, 3).await;
+            let (heard, log) = listener();
+            simulation.fail_nth(operation, 1);
+            for sequence in 1..=3 {
+                journal.append(&header(1, sequence), &[FULL], &log).expect("room");
+            }
+            assert!(journal.close().await.is_err());
+            io.sleep(std::time::Duration::from_secs(10)).await;
+            assert!(heard.0.borrow().is_empty(), "something was called durable");
+        });
+    }
+}
+
 #[test]
 fn a_failed_flush_is_final_and_never_repeated() {
     for operation in [Operation::Write, Operation::Flush] {

@@ -58,7 +58,9 @@ fn live(seed: u64, bugs: Bugs) {
     // Whether what was acknowledged must still be there.
     let mut kept = true;
     for round in 1..=ROUNDS {
-        let options = JournalOptions { flush, bugs, ..options(seed << 8 | round) };
+        let mut options = JournalOptions { flush, bugs, ..options(seed << 8 | round) };
+        options.pending_bytes_max = 1024 * (16 + random.below(32) as usize);
+        options.commits_in_flight_max = 1 + random.below(3) as usize;
         if random.below(4) > 0 {
             simulation.crash_after_steps(1 + random.below(150));
         }
@@ -130,7 +132,7 @@ async fn append(journal: Rc<Journal<SimIo>>, model: Shared, mut random: Random, 
 
 async fn append_one(journal: &Journal<SimIo>, model: &Shared, random: &mut Random) -> Result<()> {
     let which = random.below(LOGS as u64) as usize;
-    let len = if random.one_in(6) { random.below(12_000) } else { random.below(1500) };
+    let len = if random.one_in(4) { random.below(12_000) } else { random.below(1500) };
     let mut payload = vec![0; len as usize];
     random.fill(&mut payload);
     let (ticket, sequence) = loop {
@@ -230,6 +232,11 @@ fn is_found(bugs: Bugs) {
 #[test]
 fn finds_an_acknowledgement_before_the_flush() {
     is_found(Bugs { acknowledge_before_flush: true, ..Bugs::default() });
+}
+
+#[test]
+fn finds_an_acknowledgement_out_of_order() {
+    is_found(Bugs { acknowledge_out_of_order: true, ..Bugs::default() });
 }
 
 #[test]
