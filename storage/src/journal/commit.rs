@@ -4,7 +4,7 @@
 //! Called by the journal for each append, and by the writer when it takes the commit over. Deliberately absent: where
 //! the commit goes (`ring`) and how it is written (`writer`).
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::hash::BuildHasherDefault;
 use std::ops::Range;
 use std::rc::Rc;
@@ -23,38 +23,44 @@ const CHUNK_BYTES_MIN: usize = 16 * 1024;
 /// Chunks that were written and may be filled again. A partly filled chunk was cut before it was written and cannot
 /// grow back, so the pool holds chunks of all sizes and takes one that is near what is wanted.
 pub(crate) struct ChunkPool<B> {
-    chunks: Vec<B>,
+    /// Those that came back last at the end.
+    chunks: VecDeque<B>,
     bytes: usize,
     /// Bound on what is kept, in bytes.
     bytes_max: usize,
     /// Recent commits' length, smoothed: the size of a commit's first chunk.
     expected: usize,
+    /// Recent runs' length, smoothed: the size of a run's first chunk.
+    expected_run: usize,
 }
 
 impl<B: Buffer> ChunkPool<B> {
     pub(crate) fn new(bytes_max: usize) -> Self {
-        Self { chunks: Vec::new(), bytes: 0, bytes_max, expected: CHUNK_BYTES_MIN }
+        let (chunks, expected, expected_run) = (VecDeque::new(), CHUNK_BYTES_MIN, CHUNK_BYTES_MIN);
+        Self { chunks, bytes: 0, bytes_max, expected, expected_run }
     }
 
+    /// A chunk of about `wanted` bytes.
     fn take(&mut self, io: &impl Io<Buf = B>, wanted: usize) -> B {
         let wanted = wanted.clamp(CHUNK_BYTES_MIN, TRANSFER_BYTES_MAX).next_multiple_of(ALIGN);
-        let near = |chunk: &B| chunk.as_ref().len() >= wanted / 2 && chunk.as_ref().len() <= wanted * 2;
-        match self.chunks.iter().position(near) {
-            Some(at) => {
-                let chunk = self.chunks.swap_remove(at);
-                self.bytes -= chunk.as_ref().len();
-                chunk
-            }
-            None => io.buffer(wanted),
+        let near = |chunk: &B| (wanted / 4 * 3..=wanted * 2).contains(&chunk.as_ref().len());
+        let found = self.chunks.iter().position(near).and_then(|at| self.chunks.remove(at));
+        if let Some(chunk) = &found {
+            self.bytes -= chunk.as_ref().len();
         }
+        found.unwrap_or_else(|| io.buffer(wanted))
     }
 
-    /// Takes a written chunk back.
+    /// Takes a written chunk back, and drops those that have waited longest when there are too many.
     pub(crate) fn give(&mut self, chunk: B) {
         let len = chunk.as_ref().len();
-        if len >= CHUNK_BYTES_MIN && self.bytes + len <= self.bytes_max {
-            self.bytes += len;
-            self.chunks.push(chunk);
+        if len < CHUNK_BYTES_MIN || len > self.bytes_max {
+            return;
+        }
+        self.bytes += len;
+        self.chunks.push_back(chunk);
+        while self.bytes > self.bytes_max {
+            self.bytes -= self.chunks.pop_front().map_or(0, |chunk| chunk.as_ref().len());
         }
     }
 }
@@ -95,6 +101,8 @@ struct Filling<B> {
     /// Bytes filled in the last chunk.
     filled: usize,
     len: usize,
+    /// Bytes that will come, as far as one can tell.
+    expected: usize,
 }
 
 impl<B: Buffer> Filling<B> {
@@ -104,7 +112,7 @@ impl<B: Buffer> Filling<B> {
             let room = self.chunks.last_mut().map_or(&mut [][..], |chunk| &mut chunk.as_mut()[self.filled..]);
             if room.is_empty() {
                 // Doubling: what outgrows what was expected needs few chunks, and few writes.
-                let wanted = self.len.max(bytes.len());
+                let wanted = self.len.max(bytes.len()).max(self.expected.saturating_sub(self.len));
                 self.chunks.push(pool.take(io, wanted));
                 self.filled = 0;
                 continue;
@@ -186,7 +194,12 @@ impl<B: Buffer, F> Commit<B, F> {
         let first = pool.take(io, len_expected.max(pool.expected));
         Self {
             place,
-            bytes: Filling { chunks: vec![first], filled: COMMIT_HEADER_BYTES, len: COMMIT_HEADER_BYTES },
+            bytes: Filling {
+                chunks: vec![first],
+                filled: COMMIT_HEADER_BYTES,
+                len: COMMIT_HEADER_BYTES,
+                expected: len_expected,
+            },
             len_max,
             entries: 0,
             notices: Notices::default(),
@@ -273,7 +286,7 @@ impl<B: Buffer, F> Commit<B, F> {
                     segment_base_offset: header.segment_base_offset,
                     file: file.clone(),
                     from: align_up(position),
-                    bytes: Filling { chunks: Vec::new(), filled: 0, len: 0 },
+                    bytes: Filling { chunks: Vec::new(), filled: 0, len: 0, expected: pool.expected_run },
                 });
                 (self.runs.len() - 1, align_up(position), rest)
             }
@@ -295,7 +308,7 @@ impl<B: Buffer, F> Commit<B, F> {
 
     /// Pads the last chunk with zeros to a block, cuts it there, and puts the header in front; runs keep their whole blocks.
     pub(crate) fn close(&mut self, pool: &mut ChunkPool<B>, header: &[u8; COMMIT_HEADER_BYTES]) {
-        let Filling { chunks, filled, len } = &mut self.bytes;
+        let Filling { chunks, filled, len, .. } = &mut self.bytes;
         pool.expected = (pool.expected * 7 + *len) / 8;
         if let Some(last) = chunks.last_mut() {
             let padded = filled.next_multiple_of(ALIGN);
@@ -306,6 +319,7 @@ impl<B: Buffer, F> Commit<B, F> {
             first.as_mut()[..COMMIT_HEADER_BYTES].copy_from_slice(header);
         }
         for run in &mut self.runs {
+            pool.expected_run = (pool.expected_run * 7 + run.bytes.len) / 8;
             run.bytes.cut_to_whole_blocks(pool);
         }
     }

@@ -68,8 +68,8 @@ pub struct JournalOptions {
     pub bugs: Bugs,
 }
 
-/// See [`JournalOptions::commits_in_flight_max`].
-const COMMITS_IN_FLIGHT_MAX: usize = 3;
+/// See [`JournalOptions::commits_in_flight_max`]. While one is flushed the next is written.
+const COMMITS_IN_FLIGHT_MAX: usize = 2;
 
 /// See [`JournalOptions::in_place_bytes_min`]. Smaller writes are better collected.
 const IN_PLACE_BYTES_MIN: usize = 32 * 1024;
@@ -86,8 +86,8 @@ impl JournalOptions {
             first_extent_bytes,
             extent_bytes: (capacity_bytes - first_extent_bytes) / 8,
             flush: FlushMode::Always,
-            commit_bytes_max: 1 << 20,
-            pending_bytes_max: 4 << 20,
+            commit_bytes_max: 2 << 20,
+            pending_bytes_max: 6 << 20,
             commits_in_flight_max: COMMITS_IN_FLIGHT_MAX,
             in_place_bytes_min: IN_PLACE_BYTES_MIN,
             bugs: Bugs::default(),
