@@ -64,9 +64,13 @@ impl<I: Io> Log<I> {
         // Also refuses what will never fit.
         self.dir.journal.has_room(len)?;
         let config = self.config.get();
+        let rolls = self.state.borrow().must_roll(self.identity.log_id, &config, len, max_timestamp, now_ms);
+        if rolls {
+            self.reserve_tail().await?;
+        }
         {
             let mut state = self.state.borrow_mut();
-            if state.must_roll(self.identity.log_id, &config, len, max_timestamp, now_ms) {
+            if rolls {
                 state.roll();
             }
             state.active.first_append_ms.get_or_insert(now_ms);
@@ -102,6 +106,12 @@ impl<I: Io> Log<I> {
         let opened = self.open_file(segment, Part::Log, OpenMode::Existing).await;
         let file = opened.map_err(|error| self.or_fail(error))?;
         Ok(Some(Opened { file, _turn: turn }))
+    }
+
+    /// Reserves the last block of the active segment, which is written when the segment is left behind. A restart does not know what
+    /// was reserved before, and a power cut may have taken it.
+    pub(crate) async fn reserve_tail(&self) -> Result<()> {
+        self.reserve(0).await
     }
 
     /// Reserves blocks for `len` more bytes, and some ahead, so that what is accepted can be written back on a full disk.

@@ -27,7 +27,18 @@ impl<I: Io> Log<I> {
         // Decided again in the step that acts: while this waits for its turn, records may come that must stay.
         let turn = self.append_turn.pass().await;
         self.check()?;
-        let Some(verdict) = self.verdict(seen_ms, now_ms) else { return Ok(None) };
+        let Some(mut verdict) = self.verdict(seen_ms, now_ms) else { return Ok(None) };
+        if verdict.roll {
+            match self.reserve_tail().await {
+                // The older segments go first, and make room.
+                Err(error) if error.is_disk_full() => {
+                    let active = self.state.borrow().active.base_offset;
+                    let log_start_offset = verdict.log_start_offset.min(active);
+                    verdict = Verdict { log_start_offset, roll: false };
+                }
+                reserved => reserved?,
+            }
+        }
         if verdict.roll {
             self.state.borrow_mut().roll();
             self.list_dirty();

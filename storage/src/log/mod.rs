@@ -252,6 +252,13 @@ impl<I: Io> Log<I> {
         self.note_dirty(newly_dirty, 0);
     }
 
+    /// Lists the log for the next write-back, because this one came to nothing.
+    pub(crate) fn list_again(self: &Rc<Self>) {
+        if !std::mem::replace(&mut self.state.borrow_mut().listed_dirty, true) {
+            self.dir.dirty.borrow_mut().push(self.clone());
+        }
+    }
+
     /// Lists the log for write-back after an append of `len` bytes.
     fn note_dirty(&self, newly_dirty: bool, len: u64) {
         let dir = &self.dir;

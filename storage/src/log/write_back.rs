@@ -358,10 +358,7 @@ impl<I: Io> Written<I> {
 
     /// Lists the log again: the checkpoint could not be written.
     pub(crate) fn give_up(self) {
-        let log = self.log;
-        if !std::mem::replace(&mut log.state.borrow_mut().listed_dirty, true) {
-            log.dir.dirty.borrow_mut().push(log.clone());
-        }
+        self.log.list_again();
     }
 
     /// Takes over what the committed checkpoint says: what it covers may be evicted, and is read from the file.

@@ -71,7 +71,7 @@ impl<I: Io> Directory<I> {
     /// Writes back everything that is uncovered now. With `whole`, active segments are written to their last byte.
     pub(crate) async fn round(&self, core: &Rc<Core<I>>, whole: bool) -> Result<()> {
         match self.try_round(core, whole).await {
-            // Only a checkpoint that was not begun says so; the logs are listed again.
+            // Nothing is lost but time: no checkpoint was begun, and the logs are listed again.
             Err(error) if error.is_disk_full() => Err(error),
             result => result.map_err(|error| self.fail(&error)),
         }
@@ -86,7 +86,14 @@ impl<I: Io> Directory<I> {
         if whole {
             due = self.live_logs().into_iter().filter(|log| log.wants_final_write_back()).collect();
         }
-        let (unflushed, written) = self.write_back_all(core, due, whole).await?;
+        let listed = due.clone();
+        let (unflushed, written) = match self.write_back_all(core, due, whole).await {
+            Err(error) if error.is_disk_full() => {
+                listed.iter().for_each(Log::list_again);
+                return Err(error);
+            }
+            result => result?,
+        };
         if core.bugs.release_before_checkpoint {
             self.journal.release(cut);
         }

@@ -224,3 +224,32 @@ fn logs_that_wait_for_room_in_the_journal_hold_no_files_open() {
         assert!(most <= bound, "{most} files were open, {idle} before");
     });
 }
+
+#[test]
+fn on_a_full_disk_a_log_that_lost_its_reservation_in_a_power_cut_refuses_to_roll_and_goes_on_when_there_is_room()
+ {
+    let simulation = Simulation::new(12);
+    simulation.block_on(async {
+        let (_, [log, _]) = two_directories(simulation.io()).await;
+        append_of(&log, 100).await.unwrap();
+    });
+    let io = simulation.crash();
+    simulation.block_on(async {
+        let store = recovered(io.clone()).await;
+        let log = store.log(LogId(1)).unwrap();
+        log.set_config(LogConfig { segment_bytes: 200, ..LogConfig::default() });
+        simulation.set_faults(Faults { capacity_bytes: Some(1), ..Faults::default() });
+        for _ in 0..3 {
+            let refused = append_of(&log, 100).await.unwrap_err();
+            assert!(refused.is_disk_full(), "{refused}");
+            io.sleep(Duration::from_secs(20)).await;
+        }
+        simulation.set_faults(Faults::default());
+        for _ in 0..3 {
+            append_of(&log, 100).await.unwrap();
+            io.sleep(Duration::from_secs(20)).await;
+        }
+        assert_eq!((log.segment_count(), store.stats().failed_dirs.len()), (4, 0));
+        store.close().await.unwrap();
+    });
+}
