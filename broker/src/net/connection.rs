@@ -24,7 +24,10 @@ use nix::sys::socket::{MsgFlags, sendmsg};
 use super::frame::{FrameEnd, FrameReader, Source};
 use super::reply;
 use super::server::ServerCore;
-use super::settings::{CloseReason, FRAMES_PER_TURN, IN_FLIGHT_REQUESTS_MAX, PIECES_PER_SEND};
+use super::settings::{
+    CloseReason, FRAMES_PER_TURN, IN_FLIGHT_REQUESTS_MAX, PIECES_PER_SEND, RECEIVED_BYTES_PER_ROUND,
+    RECEIVED_BYTES_PER_TURN, RECEIVED_BYTES_PER_TURN_MIN,
+};
 use crate::api::service::{Answer, ConnectionInfo};
 
 /// A connection's state, shared by its two halves and its server.
@@ -41,6 +44,8 @@ pub(super) struct Connection {
     /// Set when the connection ends at once.
     closing: Cell<Option<CloseReason>>,
     muted_until: Cell<Option<Instant>>,
+    /// Bytes received since there was nothing to receive, or since others had their turn.
+    received_in_turn: Cell<usize>,
     /// Since when the client has taken nothing of a reply.
     blocked_since: Cell<Option<Instant>>,
     /// The connection's task. Every event wakes the whole of it.
@@ -58,6 +63,7 @@ impl Connection {
             ending: Cell::new(None),
             closing: Cell::new(None),
             muted_until: Cell::new(None),
+            received_in_turn: Cell::new(0),
             blocked_since: Cell::new(None),
             waker: RefCell::new(None),
         })
@@ -188,9 +194,23 @@ impl Connection {
 
 impl Source for Connection {
     fn poll_receive(&self, cx: &mut Context<'_>, into: &mut [u8]) -> Poll<Result<usize, CloseReason>> {
+        let taken = self.received_in_turn.get();
+        let turn = turn_bytes(self.server.partial.count());
+        if taken >= turn {
+            // A large frame that comes as fast as it is read would keep the core until all of it is here.
+            self.received_in_turn.set(0);
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        let most = into.len().min(turn - taken);
+        let into = into.get_mut(..most).unwrap_or_default();
         let polled = Pin::new(&mut *self.stream.borrow_mut()).poll_read(cx, into);
+        if polled.is_pending() {
+            self.received_in_turn.set(0);
+        }
         polled.map(|received| match received {
             Ok(bytes) => {
+                self.received_in_turn.set(taken + bytes);
                 self.server.counters.change(|counters| counters.bytes_in += bytes as u64);
                 Ok(bytes)
             }
@@ -206,6 +226,12 @@ impl Source for Connection {
         self.remember(cx.waker());
         self.closing.get().or(self.ending.get())
     }
+}
+
+/// What a connection may receive in a turn while so many frames are on their way.
+fn turn_bytes(partial_frames: usize) -> usize {
+    let share = RECEIVED_BYTES_PER_ROUND / partial_frames.max(1);
+    share.clamp(RECEIVED_BYTES_PER_TURN_MIN, RECEIVED_BYTES_PER_TURN)
 }
 
 /// Writes what a socket takes of several pieces: fewer and larger packets than piece by piece. `None` when glommio, which writes one

@@ -23,6 +23,13 @@ const HEADER_BYTES: usize = 4;
 /// The first buffer of a frame that arrives in pieces.
 const FIRST_BUFFER_BYTES: usize = 4 * 1024;
 
+/// A frame of which more than this has arrived gets addresses for all of it, but no memory: it is not copied again as it grows, and
+/// copying the last time takes no longer than other connections may wait.
+const COPIED_BYTES_MAX: usize = 1024 * 1024;
+
+/// Memory is cleared in steps of at most this many bytes, just before they are received into.
+const CLEARED_BYTES: usize = 64 * 1024;
+
 /// Where bytes come from.
 pub(super) trait Source {
     /// Receives at most `into.len()` bytes; 0 is the end. `Err` ends the connection.
@@ -98,7 +105,7 @@ pub(super) struct FrameReader {
 /// A frame that arrives in pieces.
 struct Growing {
     length: usize,
-    /// Zeroed up to its capacity so far, which is what is charged; never longer than `length`.
+    /// Cleared a step ahead of what has arrived, within what is charged; never longer than `length`.
     buffer: Vec<u8>,
     filled: usize,
     charge: Charge,
@@ -255,14 +262,13 @@ impl FrameReader {
             let whole = self.growing.take().map(|growing| growing.buffer).unwrap_or_default();
             return Ok(Some((BytesMut::from(Bytes::from(whole)), charge)));
         }
-        if growing.filled == growing.buffer.len() {
-            let capacity = (growing.buffer.len() * 2).min(growing.length);
-            let more = capacity - growing.buffer.len();
+        if growing.filled == growing.charged() {
+            let more = growing.charged().min(growing.length - growing.charged());
             let charge = charged(source, Some(registration), registration.charge(more as u64)).await?;
             growing.charge.merge(charge);
-            // Exact, so that what is charged is what is held. Large buffers are moved by the kernel, not copied.
-            growing.buffer.reserve_exact(more);
-            growing.buffer.resize(capacity, 0);
+        }
+        if growing.filled == growing.buffer.len() {
+            growing.clear_ahead();
         }
         let received = poll_fn(|cx| {
             if let Some(reason) = source.poll_closing(cx).or_else(|| registration.verdict(cx.waker())) {
@@ -298,8 +304,28 @@ impl Growing {
     fn new(length: usize, capacity: usize, have: &[u8], charge: Charge) -> Self {
         let mut buffer = Vec::with_capacity(capacity);
         buffer.extend_from_slice(have);
-        buffer.resize(capacity, 0);
         Self { length, buffer, filled: have.len(), charge }
+    }
+
+    /// Bytes that are charged, and so may be held: at most twice what has arrived.
+    fn charged(&self) -> usize {
+        self.charge.bytes() as usize
+    }
+
+    /// Clears some of what is charged, to be received into.
+    fn clear_ahead(&mut self) {
+        let have = self.buffer.len();
+        let charged = self.charged();
+        let to = charged.min(have + CLEARED_BYTES);
+        if to > self.buffer.capacity() {
+            // Addresses for all of a large frame: its pages become memory when they are cleared, which follows the charge. Where the
+            // system counts addresses like memory and refuses, the buffer grows with the charge, and is copied.
+            let all = charged > COPIED_BYTES_MAX && self.buffer.try_reserve_exact(self.length - have).is_ok();
+            if !all {
+                self.buffer.reserve_exact(charged - have);
+            }
+        }
+        self.buffer.resize(to, 0);
     }
 }
 

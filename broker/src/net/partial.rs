@@ -38,6 +38,11 @@ impl PartialFrames {
         &self.pool
     }
 
+    /// How many there are.
+    pub(super) fn count(&self) -> usize {
+        self.by_wait.borrow().len()
+    }
+
     /// Ends the connections whose frame has not grown for `timeout`.
     pub(super) fn sweep(&self, now: Instant, timeout: Duration) {
         self.condemn(CloseReason::FrameTimeout, |entry| {

@@ -15,7 +15,7 @@ use bytes::{Buf, Bytes, BytesMut};
 use futures_lite::FutureExt;
 
 use super::connection::Connection;
-use super::settings::{BYTES_PER_TURN, COALESCE_BYTES, COPY_BYTES_MAX, CloseReason};
+use super::settings::{COALESCE_BYTES, COPY_BYTES_MAX, CloseReason, SENT_BYTES_PER_TURN};
 use crate::api::service::Reply;
 use crate::shard::budget::{Charge, SMALL_BYTES, Share};
 
@@ -152,7 +152,7 @@ async fn write(connection: &Connection, batch: &mut Batch) -> Result<(), CloseRe
         left = left.saturating_sub(freed as u64);
         release(&mut batch.charges, left);
         turn += written;
-        if turn >= BYTES_PER_TURN {
+        if turn >= SENT_BYTES_PER_TURN {
             turn = 0;
             futures_lite::future::yield_now().await;
         }

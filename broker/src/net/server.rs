@@ -79,7 +79,7 @@ pub(super) struct ServerCore {
     /// Received into by every connection, for as long as one receive takes: idle connections hold no buffer.
     pub(super) scratch: RefCell<Box<[u8]>>,
     pub(super) frame_limits: Rc<FrameLimits>,
-    partial: Rc<PartialFrames>,
+    pub(super) partial: Rc<PartialFrames>,
     listeners: Vec<Rc<str>>,
     balance: Balance,
     hand_over: HandOver,

@@ -18,7 +18,17 @@ pub(super) const COPY_BYTES_MAX: usize = 16 * 1024;
 pub(super) const PIECES_PER_SEND: usize = 32;
 
 /// Bytes of replies that one connection sends before other tasks get their turn.
-pub(super) const BYTES_PER_TURN: usize = 1024 * 1024;
+pub(super) const SENT_BYTES_PER_TURN: usize = 1024 * 1024;
+
+/// Bytes that one connection receives before other tasks get theirs, at most.
+pub(super) const RECEIVED_BYTES_PER_TURN: usize = 128 * 1024;
+
+/// Bytes that all connections in the middle of a frame receive between two turns of any other: hundreds of clients may push a large frame
+/// each at the same moment, and every other client waits for all of their turns, several times for one request.
+pub(super) const RECEIVED_BYTES_PER_ROUND: usize = 2 * 1024 * 1024;
+
+/// A shorter turn than this would be spent on taking turns.
+pub(super) const RECEIVED_BYTES_PER_TURN_MIN: usize = 16 * 1024;
 
 /// Requests of one connection that may be dispatched and not yet answered. The next frame is read when one is.
 pub const IN_FLIGHT_REQUESTS_MAX: usize = 256;

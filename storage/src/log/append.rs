@@ -138,15 +138,21 @@ impl<I: Io> Log<I> {
                 let mut state = self.state.borrow_mut();
                 state.active.reserved = reserved;
                 state.active.reserve_ahead = (state.active.reserve_ahead * 2).min(RESERVE_BYTES_MAX);
+                drop(state);
+                if self.dir.told_full.over() {
+                    tracing::info!(dir = %self.dir.path.display(), "there is room again: appends are taken");
+                }
                 self.check()
             }
             Err(error) if error.is_disk_full() => {
                 let available = self.core.io.available_bytes(&self.dir.path).await.unwrap_or(0);
-                Err(StorageError::DiskFull {
-                    dir: self.dir.path.clone(),
-                    available,
-                    needed: needed.max(len as u64),
-                })
+                let dir = self.dir.path.clone();
+                let needed = needed.saturating_sub(self.state.borrow().active.reserved);
+                let refused = StorageError::DiskFull { dir, available, needed };
+                if self.dir.told_full.due(self.core.io.now_ns()) {
+                    tracing::warn!("appends are refused, reads go on: {refused}");
+                }
+                Err(refused)
             }
             Err(error) => Err(self.or_fail(error)),
         }

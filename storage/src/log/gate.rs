@@ -1,6 +1,6 @@
 //! Turns and signals between tasks of one core: a FIFO gate with a number of permits, and a latch that wakes its waiter.
 //!
-//! Used by logs (one append, one write-back at a time), by cold reads (a bounded number per core) and by the write-back
+//! Used by logs (one append, one write-back at a time), by cold reads (a permit for each MiB) and by the write-back
 //! tasks. Single-threaded on purpose: nothing here crosses a core.
 
 use std::cell::{Cell, RefCell};
@@ -9,19 +9,28 @@ use std::future::poll_fn;
 use std::rc::Rc;
 use std::task::{Poll, Waker};
 
-/// Lets `permits` tasks through at a time, in the order they asked.
+/// Lets tasks through that hold `permits` together, in the order they asked: most of them one, so that many at a time.
 #[derive(Debug)]
 pub(crate) struct Gate {
+    permits: usize,
     free: Cell<usize>,
-    /// Waiting tasks by ticket; a ticket that got its permit has no waker any more.
-    queue: RefCell<VecDeque<(u64, Waker)>>,
+    /// Waiting tasks; one that got its permits is in `granted` and no longer here.
+    queue: RefCell<VecDeque<Waiting>>,
     granted: RefCell<Vec<u64>>,
     next_ticket: Cell<u64>,
+}
+
+#[derive(Debug)]
+struct Waiting {
+    ticket: u64,
+    permits: usize,
+    waker: Waker,
 }
 
 impl Gate {
     pub(crate) fn new(permits: usize) -> Rc<Self> {
         Rc::new(Self {
+            permits,
             free: Cell::new(permits),
             queue: RefCell::default(),
             granted: RefCell::default(),
@@ -31,21 +40,31 @@ impl Gate {
 
     /// A permit at once, or none. Never overtakes a waiting task.
     pub(crate) fn try_pass(self: &Rc<Self>) -> Option<Pass> {
-        if self.free.get() == 0 {
+        self.try_passes(1)
+    }
+
+    fn try_passes(self: &Rc<Self>, permits: usize) -> Option<Pass> {
+        if self.free.get() < permits || !self.queue.borrow().is_empty() {
             return None;
         }
-        self.free.set(self.free.get() - 1);
-        Some(Pass { gate: self.clone() })
+        self.free.set(self.free.get() - permits);
+        Some(Pass { gate: self.clone(), permits })
     }
 
     /// Waits for a permit. Dropping the future gives up the place in the queue.
     pub(crate) async fn pass(self: &Rc<Self>) -> Pass {
-        if let Some(pass) = self.try_pass() {
+        self.passes(1).await
+    }
+
+    /// Waits for several permits at once, at most all there are.
+    pub(crate) async fn passes(self: &Rc<Self>, permits: usize) -> Pass {
+        let permits = permits.min(self.permits);
+        if let Some(pass) = self.try_passes(permits) {
             return pass;
         }
         let ticket = self.next_ticket.get();
         self.next_ticket.set(ticket + 1);
-        let mut place = Place { gate: self, ticket, done: false };
+        let mut place = Place { gate: self, ticket, permits, done: false };
         poll_fn(|context| {
             let mut granted = self.granted.borrow_mut();
             if let Some(index) = granted.iter().position(|&granted| granted == ticket) {
@@ -54,26 +73,32 @@ impl Gate {
             }
             drop(granted);
             let mut queue = self.queue.borrow_mut();
-            match queue.iter_mut().find(|(queued, _)| *queued == ticket) {
-                Some((_, waker)) => waker.clone_from(context.waker()),
-                None => queue.push_back((ticket, context.waker().clone())),
+            match queue.iter_mut().find(|waiting| waiting.ticket == ticket) {
+                Some(waiting) => waiting.waker.clone_from(context.waker()),
+                None => queue.push_back(Waiting { ticket, permits, waker: context.waker().clone() }),
             }
             Poll::Pending
         })
         .await;
         place.done = true;
-        Pass { gate: self.clone() }
+        Pass { gate: self.clone(), permits }
     }
 
-    /// Hands a returned permit to the longest waiting task, or keeps it.
-    fn give(&self) {
-        let next = self.queue.borrow_mut().pop_front();
-        match next {
-            Some((ticket, waker)) => {
-                self.granted.borrow_mut().push(ticket);
-                waker.wake();
-            }
-            None => self.free.set(self.free.get() + 1),
+    /// Takes permits back, and hands what is free to the tasks that have waited longest, as far as it goes.
+    fn give(&self, permits: usize) {
+        self.free.set(self.free.get() + permits);
+        loop {
+            let next = {
+                let mut queue = self.queue.borrow_mut();
+                match queue.front() {
+                    Some(first) if first.permits <= self.free.get() => queue.pop_front(),
+                    _ => None,
+                }
+            };
+            let Some(next) = next else { return };
+            self.free.set(self.free.get() - next.permits);
+            self.granted.borrow_mut().push(next.ticket);
+            next.waker.wake();
         }
     }
 }
@@ -82,6 +107,7 @@ impl Gate {
 struct Place<'a> {
     gate: &'a Gate,
     ticket: u64,
+    permits: usize,
     done: bool,
 }
 
@@ -94,23 +120,26 @@ impl Drop for Place<'_> {
         if let Some(index) = granted.iter().position(|&granted| granted == self.ticket) {
             granted.swap_remove(index);
             drop(granted);
-            self.gate.give();
+            self.gate.give(self.permits);
         } else {
             drop(granted);
-            self.gate.queue.borrow_mut().retain(|(queued, _)| *queued != self.ticket);
+            self.gate.queue.borrow_mut().retain(|waiting| waiting.ticket != self.ticket);
+            // The one behind may have all it needs where this one had not.
+            self.gate.give(0);
         }
     }
 }
 
-/// A permit; dropping it lets the next task through.
+/// One permit or several; dropping it lets the next task through.
 #[derive(Debug)]
 pub(crate) struct Pass {
     gate: Rc<Gate>,
+    permits: usize,
 }
 
 impl Drop for Pass {
     fn drop(&mut self) {
-        self.gate.give();
+        self.gate.give(self.permits);
     }
 }
 

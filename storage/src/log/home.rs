@@ -12,6 +12,7 @@ use super::Log;
 use super::cache::CacheBudget;
 use super::files::OpenFiles;
 use super::gate::{Gate, Signal};
+use super::seldom::Seldom;
 use super::tables::Tables;
 use crate::StorageError;
 use crate::checkpoint::CheckpointLog;
@@ -124,6 +125,10 @@ pub(crate) struct Directory<I: Io> {
     pub(crate) rounds: Cell<u64>,
     /// Files of removed segments that stay for a while.
     pub(crate) graves: Graves,
+    /// That appends are refused because the disk is full.
+    pub(crate) told_full: Seldom,
+    /// That there is no room for a checkpoint.
+    pub(crate) told_no_checkpoint: Seldom,
     pub(crate) closing: Cell<bool>,
     pub(crate) failed: RefCell<Option<StorageError>>,
 }

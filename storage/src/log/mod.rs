@@ -16,6 +16,7 @@ mod identity;
 mod read;
 pub(crate) mod records;
 pub(crate) mod remains;
+pub(crate) mod seldom;
 pub(crate) mod start;
 pub(crate) mod state;
 pub(crate) mod tables;
@@ -45,6 +46,7 @@ use crate::{Result, StorageError};
 use files::{FileKey, Part};
 use gate::Gate;
 use home::{Core, Directory};
+use seldom::Seldom;
 use state::{SegmentId, State};
 use tail::Evictable;
 
@@ -67,6 +69,8 @@ pub struct Log<I: Io> {
     tenant: Rc<RefCell<dyn Tenant>>,
     /// When retention first looked at it, wall clock in ms.
     seen_ms: Cell<Option<i64>>,
+    /// That something of it is not what was written.
+    told_corrupt: Seldom,
     /// Why the log answers nothing any more.
     ended: RefCell<Option<StorageError>>,
     me: Weak<Self>,
@@ -100,6 +104,7 @@ impl<I: Io> Log<I> {
             cleaning_turn: Gate::new(1),
             tenant,
             seen_ms: Cell::new(None),
+            told_corrupt: Seldom::default(),
             ended: RefCell::new(dir.check().err()),
             dir,
             me: me.clone(),

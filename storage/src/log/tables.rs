@@ -88,6 +88,7 @@ impl Tables {
 }
 
 /// One segment as a reader sees it at one moment; stays right whatever is written back meanwhile.
+#[derive(Clone)]
 pub(crate) struct SegmentView {
     pub(crate) id: SegmentId,
     /// Bytes that a checkpoint covers.

@@ -222,6 +222,28 @@ fn a_permit_granted_to_a_task_that_went_away_goes_to_the_next() {
 }
 
 #[test]
+fn whoever_needs_several_permits_is_not_overtaken_and_gets_all_at_once() {
+    let gate = Gate::new(3);
+    let one = gate.try_pass().unwrap();
+    let mut two = Box::pin(gate.passes(2));
+    let two = match poll(two.as_mut()) {
+        Poll::Ready(pass) => pass,
+        Poll::Pending => panic!("two were free"),
+    };
+    let mut all = Box::pin(gate.passes(7));
+    assert!(poll(all.as_mut()).is_pending(), "more than there are is all that there are");
+    drop(one);
+    assert!(gate.try_pass().is_none(), "one is free, for the one who waits");
+    let mut behind = pin!(gate.pass());
+    assert!(poll(behind.as_mut()).is_pending());
+    // It gives up, and the one behind it has what it needs.
+    drop(all);
+    assert!(poll(behind.as_mut()).is_ready());
+    drop(two);
+    assert!(poll(pin!(gate.passes(3))).is_ready());
+}
+
+#[test]
 fn a_signal_is_remembered_until_somebody_waits_for_it() {
     let signal = Signal::default();
     signal.set();

@@ -17,7 +17,7 @@ pub use names::{
     log_file_name, parse_file_name,
 };
 pub use page::{PAGE_BYTES, PAGE_CHUNKS};
-pub use reader::{ColdBatches, SegmentReader};
+pub use reader::{ColdBatches, Found, SegmentReader};
 pub use rebuild::{Completed, complete, load, read_pages};
 pub(crate) use stream::BatchStream;
 pub use stream::SegmentBytes;

@@ -138,7 +138,11 @@ impl Disk {
         max_bytes: usize,
     ) -> crate::Result<ColdBatches> {
         let source = source(file, table.len(), tail);
-        self.simulation.block_on(SegmentReader::new(&self.io, source, table).read(offset, max_bytes, true))
+        self.simulation.block_on(SegmentReader::new(&self.io, source, table).read(
+            offset,
+            max_bytes,
+            usize::MAX,
+        ))
     }
 
     fn load(&self, pages: &Pages, len: u64) -> crate::Result<BlockTable> {
@@ -250,10 +254,17 @@ fn a_read_that_may_be_empty_is_empty_when_nothing_fits() {
     let table = model.table(ALIGN);
     let source = source(&file, table.len(), &[]);
     let reader = SegmentReader::new(&disk.io, source, &table);
-    let read = disk.simulation.block_on(reader.read(BASE + 4, 10, false)).unwrap();
-    assert_eq!((read.bytes.len(), read.next_offset), (0, BASE + 4));
-    let read = disk.simulation.block_on(reader.read(model.next_offset(), 10, true)).unwrap();
+    let first_bytes = model.batch(2).len();
+    for first_bytes_max in [0, first_bytes - 1] {
+        let read = disk.simulation.block_on(reader.read(BASE + 4, 10, first_bytes_max)).unwrap();
+        assert_eq!((read.bytes.len(), read.next_offset), (0, BASE + 4));
+        assert_eq!((read.exhausted, read.refused_bytes), (false, Some(first_bytes)));
+    }
+    let read = disk.simulation.block_on(reader.read(BASE + 4, 10, first_bytes)).unwrap();
+    assert_eq!((&read.bytes[..], read.refused_bytes), (model.batch(2), None));
+    let read = disk.simulation.block_on(reader.read(model.next_offset(), 10, usize::MAX)).unwrap();
     assert_eq!((read.bytes.len(), read.next_offset), (0, model.next_offset()));
+    assert_eq!((read.exhausted, read.refused_bytes), (true, None));
 }
 
 #[test]
@@ -290,13 +301,17 @@ fn timestamps_are_found_as_by_a_full_scan() {
     for target in (9_990..10_800).step_by(7) {
         for offset_min in [0, BASE + 333, model.next_offset() - 1, model.next_offset()] {
             let expected = records.iter().copied().find(|r| r.1 >= target && r.0 >= offset_min);
-            let found = disk.simulation.block_on(reader.find_timestamp(target, offset_min)).unwrap();
+            let expected = expected.map_or(Found::Nothing, |(offset, time)| Found::At(offset, time));
+            let found =
+                disk.simulation.block_on(reader.find_timestamp(target, offset_min, usize::MAX)).unwrap();
             assert_eq!(found, expected, "{target} from {offset_min}");
         }
     }
     let max = records.iter().map(|r| r.1).max().unwrap();
-    let expected = records.iter().copied().find(|r| r.1 == max);
-    assert_eq!(disk.simulation.block_on(reader.max_timestamp_record()).unwrap(), expected);
+    let (offset, time) = records.iter().copied().find(|r| r.1 == max).unwrap();
+    assert_eq!(disk.simulation.block_on(reader.max_timestamp_record()).unwrap(), Found::At(offset, time));
+    let refused = disk.simulation.block_on(reader.find_timestamp(max, 0, 100)).unwrap();
+    assert!(matches!(refused, Found::Refused(101..)), "{refused:?}");
 }
 
 #[test]
@@ -308,8 +323,9 @@ fn records_without_timestamps_have_no_largest_one() {
     let file = disk.write("/segment", &model.bytes);
     let table = model.table(ALIGN);
     let reader = SegmentReader::new(&disk.io, source(&file, table.len(), &[]), &table);
-    assert_eq!(disk.simulation.block_on(reader.max_timestamp_record()).unwrap(), None);
-    assert_eq!(disk.simulation.block_on(reader.find_timestamp(-1, 0)).unwrap(), Some((BASE, -1)));
+    assert_eq!(disk.simulation.block_on(reader.max_timestamp_record()).unwrap(), Found::Nothing);
+    let found = disk.simulation.block_on(reader.find_timestamp(-1, 0, usize::MAX)).unwrap();
+    assert_eq!(found, Found::At(BASE, -1));
 }
 
 #[test]

@@ -13,6 +13,7 @@ use crate::io::Io;
 use crate::journal::{Journal, JournalOptions, RETIRED};
 use crate::log::gate::{Gate, Signal};
 use crate::log::home::{APPENDING_FILES_MAX, Core, Directory};
+use crate::log::seldom::Seldom;
 use crate::log::{Covered, Log, LogConfig, SharedTenant, records};
 use crate::recovery::{CHECKPOINT_DIR, JOURNAL_DIR, RecoveredDir, RecoveredLog};
 use crate::{Result, StorageError};
@@ -69,6 +70,8 @@ impl<I: Io> Directory<I> {
             round_turn: Gate::new(1),
             rounds: Cell::new(0),
             graves: Graves::default(),
+            told_full: Seldom::default(),
+            told_no_checkpoint: Seldom::default(),
             closing: Cell::new(false),
             failed: RefCell::new(None),
         }))

@@ -40,7 +40,8 @@ pub struct StoreOptions {
     pub dirty_age_ms: u64,
     /// Segment files that are kept open at most.
     pub open_files_max: usize,
-    /// Cold reads under way at most; each holds at most [`crate::log::COLD_READ_BYTES_MAX`] or one batch.
+    /// Cold reads under way at most, each of at most [`crate::log::COLD_READ_BYTES_MAX`]. One of a single larger batch counts as several, and
+    /// at most as all of them.
     pub cold_reads_max: usize,
     /// For tests only.
     pub bugs: Bugs,

@@ -60,7 +60,9 @@ impl<I: Io> Directory<I> {
                     if let Err(error) = self.round(&core, false).await
                         && error.is_disk_full()
                     {
-                        tracing::warn!(%error, "no room for a checkpoint; appends wait when the journal is full");
+                        if self.told_no_checkpoint.due(core.io.now_ns()) {
+                            tracing::warn!(%error, "no room for a checkpoint; appends wait when the journal is full");
+                        }
                         core.io.sleep(DISK_FULL_PAUSE).await;
                     }
                 }

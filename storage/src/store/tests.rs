@@ -12,8 +12,10 @@ use super::{Store, StoreOptions};
 use crate::StorageError;
 use crate::batch::{BatchBuilder, BatchHeader};
 use crate::io::simulated::{Faults, SimIo, Simulation};
-use crate::io::{Class, Io};
+use crate::io::{Class, Io, TRANSFER_BYTES_MAX};
+use crate::journal::JournalOptions;
 use crate::log::home::APPENDING_FILES_MAX;
+use crate::log::together::together;
 use crate::log::{Log, LogConfig, LogIdentity, NoTenant, SharedTenant};
 use crate::recovery::{Advisors, RecoveryOptions, recover};
 use crate::types::LogId;
@@ -180,6 +182,59 @@ fn a_large_batch_is_written_to_its_segment_once_and_never_again_not_even_by_reco
     for (from, to) in writes(trace.lines().skip(before), FILE) {
         let again = in_place.iter().find(|(start, end)| from < *end && to > *start);
         assert_eq!(again, None, "{from}..{to} was written again\n{trace}");
+    }
+}
+
+#[test]
+fn a_cold_batch_that_is_larger_than_a_read_counts_as_what_it_takes() {
+    const VALUE_BYTES: usize = 1_600_000;
+    const READERS: i64 = 5;
+    for (permits, at_once_max) in [(1, 1), (3, 1), (6, 2)] {
+        let simulation = Simulation::new(permits as u64);
+        simulation.block_on(async {
+            let io = simulation.io();
+            let configure = |options: &mut StoreOptions| {
+                options.journal = JournalOptions::new(0, 1, 64 << 20);
+                options.cold_reads_max = permits;
+            };
+            let store = recovered_with(io.clone(), configure).await;
+            let identity =
+                LogIdentity { log_id: LogId(1), topic_id: [0; 16], topic: "t".into(), partition: 0 };
+            let log = store.create_log(identity, 0, LogConfig::default(), no_tenant()).await.unwrap();
+            for _ in 0..READERS {
+                append_of(&log, VALUE_BYTES).await.unwrap();
+            }
+            while store.stats().tail_cache_bytes > 20_000 {
+                io.sleep(Duration::from_secs(6)).await;
+            }
+            let (peak, done) = (Rc::new(Cell::new(0)), Rc::new(Cell::new(false)));
+            let (store_seen, peak_seen, over, timer) =
+                (store.clone(), peak.clone(), done.clone(), io.clone());
+            io.spawn(Class::Foreground, async move {
+                while !over.get() {
+                    peak_seen.set(peak_seen.get().max(store_seen.stats().cold_bytes));
+                    timer.sleep(Duration::from_nanos(100)).await;
+                }
+            });
+            together((0..READERS).map(|offset| {
+                let log = log.clone();
+                async move {
+                    let read = log.read(offset, 1, true).await?;
+                    assert_eq!(read.next_offset, offset + 1);
+                    assert!(read.total_bytes > VALUE_BYTES);
+                    let time = log.offset_for_timestamp(1).await?;
+                    assert_eq!(time, Some((0, 1)));
+                    Ok(())
+                }
+            }))
+            .await
+            .unwrap();
+            done.set(true);
+            let one = (VALUE_BYTES + TRANSFER_BYTES_MAX) as u64;
+            let counted = peak.get() / one;
+            assert_eq!(counted, at_once_max, "{} bytes with {permits} permits", peak.get());
+            assert_eq!(store.stats().cold_bytes, 0);
+        });
     }
 }
 

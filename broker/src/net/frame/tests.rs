@@ -162,6 +162,28 @@ fn memory_follows_what_arrives_and_not_what_is_announced() {
 }
 
 #[test]
+fn a_large_frame_is_cleared_in_steps_and_not_copied_again_as_it_grows() {
+    let budget = Budget::new(1000 * MIB);
+    let mut reader = reader(&budget);
+    let (length, step) = (40 << 20, 300_000);
+    let source = Pieces::new([(length as i32).to_be_bytes().to_vec()]);
+    let mut at = None;
+    for sent in (step..10 << 20).step_by(step) {
+        source.push(&patterned(step));
+        assert!(block_on(poll_once(reader.next(&source))).is_none());
+        let growing = reader.growing.as_ref().unwrap();
+        let (held, charged) = (growing.buffer.len(), growing.charged());
+        assert_eq!(growing.filled, sent);
+        assert!(held <= sent + CLEARED_BYTES && held <= charged, "{held} bytes of {charged} at {sent}");
+        assert!(charged <= 2 * sent + FIRST_BUFFER_BYTES, "{charged} bytes charged at {sent}");
+        if sent > COPIED_BYTES_MAX {
+            assert_eq!(growing.buffer.capacity(), length);
+            assert_eq!(*at.get_or_insert(growing.buffer.as_ptr()), growing.buffer.as_ptr());
+        }
+    }
+}
+
+#[test]
 fn when_partial_frames_fill_their_share_the_one_that_waited_longest_goes() {
     let budget = Budget::new(100 * MIB);
     let limits = limits(&budget);

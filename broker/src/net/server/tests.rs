@@ -1,7 +1,9 @@
 //! Real sockets on 127.0.0.1: order, barriers, hostile peers, slow peers, handover, drain.
 
 use super::*;
-use crate::net::settings::IN_FLIGHT_REQUESTS_MAX;
+use crate::net::frame::Source;
+use crate::net::partial::Registration;
+use crate::net::settings::{IN_FLIGHT_REQUESTS_MAX, RECEIVED_BYTES_PER_TURN, RECEIVED_BYTES_PER_TURN_MIN};
 use crate::net::{Answer, BoundListener, Dispatched, Reply, SocketBuffers};
 use crate::shard::budget::Charge;
 use crate::shard::executor::{self, CoreSettings, Cores};
@@ -430,4 +432,60 @@ fn a_drain_does_not_wait_for_ever() {
     await_status(&broker, |status| status[6].ends_with("[49]"));
     broker.shutdown.request();
     assert!(is_closed(&mut waiting));
+}
+
+#[test]
+fn a_fast_sender_leaves_the_core_to_others_after_its_turn_which_is_shorter_when_many_send() {
+    let executor = glommio::LocalExecutorBuilder::new(glommio::Placement::Unbound).make().unwrap();
+    executor.run(async {
+        let server = Server::new(ServerParts {
+            core: Core(0),
+            service: Rc::new(Script::default()),
+            budget: Budget::new(100 << 20),
+            settings: NetSettings::default(),
+            balance: Balance::new(1),
+            hand_over: Box::new(|_, handover| Err(handover)),
+            listeners: Vec::new(),
+        });
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let local = listener.local_addr().unwrap();
+        for (others, turn) in
+            [(0, RECEIVED_BYTES_PER_TURN), (64, 32 << 10), (500, RECEIVED_BYTES_PER_TURN_MIN)]
+        {
+            let partial = &server.0.partial;
+            let others: Vec<_> = (0..others).map(|_| Registration::new(partial)).collect();
+            let mut client = Client::connect(local).unwrap();
+            let (accepted, peer) = listener.accept().unwrap();
+            // SAFETY: the descriptor is a connected TCP socket that nobody else owns from here on.
+            #[allow(unsafe_code)]
+            let stream = unsafe { TcpStream::from_raw_fd(accepted.into_raw_fd()) };
+            let info = ConnectionInfo { id: 1, peer, local, listener: Rc::from("PLAINTEXT") };
+            let connection = Connection::new(server.0.clone(), info, stream);
+
+            // As much as the sockets take: it is all there before the first receive.
+            client.set_nonblocking(true).unwrap();
+            let mut sent = 0;
+            while let Ok(bytes) = client.write(&[7; 64 * 1024]) {
+                sent += bytes;
+            }
+            assert!(sent > 2 * RECEIVED_BYTES_PER_TURN, "only {sent} bytes");
+            let mut into = vec![0; 8 << 20];
+            let (mut received, mut in_turn, mut turns) = (0, 0, 0);
+            poll_fn(|cx| {
+                turns += 1;
+                while received < sent {
+                    let Poll::Ready(bytes) = connection.poll_receive(cx, &mut into) else {
+                        in_turn = 0;
+                        return Poll::Pending;
+                    };
+                    let bytes = bytes.unwrap();
+                    (received, in_turn) = (received + bytes, in_turn + bytes);
+                    assert!(in_turn <= turn, "{in_turn} bytes in one turn beside {} others", others.len());
+                }
+                Poll::Ready(())
+            })
+            .await;
+            assert!(turns >= sent / turn, "{sent} bytes in {turns} turns");
+        }
+    });
 }
