@@ -70,6 +70,9 @@ pub enum ControllerError {
     /// It did not answer in time; the change may still happen.
     #[error("the controller did not answer within the request's timeout; the change may still be made")]
     TimedOut,
+    /// The disk has no room for the change. Nothing was changed.
+    #[error("{0}")]
+    DiskFull(String),
     /// It is stopping or has failed.
     #[error("the controller is not available: {0}")]
     Unavailable(String),

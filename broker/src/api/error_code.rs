@@ -176,6 +176,7 @@ impl From<&ControllerError> for Refusal {
         match error {
             ControllerError::Refused(error) => error.into(),
             ControllerError::TimedOut => ErrorCode::RequestTimedOut.because(error.to_string()),
+            ControllerError::DiskFull(_) => ErrorCode::KafkaStorageError.because(error.to_string()),
             ControllerError::Unavailable(_) => ErrorCode::UnknownServerError.because(error.to_string()),
         }
     }

@@ -68,6 +68,7 @@ impl Controller for ControlCalls {
         Box::pin(async move {
             control.call(command).await.map_err(|error| match error {
                 ControlError::Refused(error) => ControllerError::Refused(error),
+                full @ ControlError::DiskFull { .. } => ControllerError::DiskFull(full.to_string()),
                 other => ControllerError::Unavailable(other.to_string()),
             })
         })

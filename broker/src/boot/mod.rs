@@ -71,6 +71,8 @@ fn run(options: &StartOptions) -> anyhow::Result<()> {
     // Before a directory is made ours that could never be used.
     config.log_dirs.iter().try_for_each(|dir| check_direct_io(dir))?;
     let identity = control::open_log_dirs(&config.log_dirs, config.node_id_given.then_some(config.node_id))?;
+    let reserve_bytes = control::reserve_bytes(cores);
+    identity.dirs.iter().try_for_each(|dir| control::let_go_of_reserve(&dir.path, reserve_bytes))?;
     let listeners = bind(&config, cores)?;
     let addresses: Vec<SocketAddr> = listeners.iter().map(|listener| listener.address).collect();
 
@@ -133,6 +135,7 @@ fn run(options: &StartOptions) -> anyhow::Result<()> {
         // A core that ends without a word has said why in the log.
         is_ready.recv().map_err(|_| anyhow::anyhow!("a core ended while it was starting"))??;
     }
+    control::keep_reserves(config.log_dirs.clone(), reserve_bytes);
     // Before the word that it is ready: whoever hears it may stop it at once, and that is a clean stop too.
     let signals = Signals::new([SIGTERM, SIGINT])?;
     tell_ready(&config, &addresses, cores, recovery_ms);

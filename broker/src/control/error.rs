@@ -22,6 +22,9 @@ pub enum ControlError {
     /// The control thread has been stopped.
     #[error("the broker is shutting down")]
     Stopped,
+    /// The disk of the metadata has no room for this change. Nothing was changed; changes that make room may still be possible.
+    #[error("{dir} has {available} bytes left and {needed} are needed for this change; free some space or lower retention", dir = dir.display())]
+    DiskFull { dir: PathBuf, available: u64, needed: u64 },
     /// The operating system refused an operation.
     #[error("{operation} {path}: {source}", path = path.display())]
     Io { operation: &'static str, path: PathBuf, source: Arc<std::io::Error> },

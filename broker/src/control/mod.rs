@@ -10,6 +10,7 @@ mod meta_properties;
 mod proposer;
 mod published;
 mod raft;
+mod room;
 #[cfg(test)]
 mod tests;
 
@@ -25,6 +26,7 @@ pub use error::{ControlError, Result};
 pub use meta_properties::{Identity, LogDir, open_log_dirs};
 pub use proposer::{CALLS_MAX, Policy};
 pub use published::Publisher;
+pub use room::{keep_reserves, let_go_of_reserve, reserve_bytes};
 
 use proposer::{Call, Proposer};
 use published::Published;

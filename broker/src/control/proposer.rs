@@ -8,7 +8,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use corelog_logic::controller::{
-    Command, ConfigSchema, Context, Delta, MetadataImage, Record, Reply, decide,
+    Command, ConfigSchema, Context, Delta, MetadataImage, Record, Reply, decide, encode_records,
 };
 use openraft::error::ClientWriteError;
 use openraft::raft::ClientWriteResult;
@@ -24,6 +24,9 @@ pub const CALLS_MAX: usize = 4096;
 const ENTRIES_IN_FLIGHT_MAX: usize = 8;
 /// An entry takes no further call once it has this many records: it bounds a flush, and how long others wait.
 const RECORDS_PER_ENTRY: usize = 20_000;
+
+/// New topics and partitions need at least this much room on the disk, in bytes: their directories, and the first of their records.
+const CREATION_BYTES: u64 = 1024 * 1024;
 
 /// A question to the controller.
 pub(super) struct Call {
@@ -56,6 +59,8 @@ struct InFlight {
     /// None when there was nothing to commit: it waits for those before it, as what was decided may rest on them.
     written: Option<oneshot::Receiver<ClientWriteResult<Types>>>,
     decided: Vec<Decided>,
+    /// What its records take in the log.
+    bytes: u64,
 }
 
 pub(super) struct Proposer {
@@ -125,16 +130,19 @@ impl Proposer {
     async fn propose(&mut self) {
         let mut records: Vec<Record> = Vec::new();
         let mut decided = Vec::new();
+        let in_flight_bytes: u64 = self.in_flight.iter().map(|entry| entry.bytes).sum();
+        let mut bytes = 0;
         while records.len() < RECORDS_PER_ENTRY
             && let Some(call) = self.waiting.pop_front()
         {
             let failed = self.failed.borrow().clone();
             let result = match failed {
                 Some(error) => Err(error),
-                None => self.decide(&call.command),
+                None => self.decide_with_room(&call.command, in_flight_bytes + bytes),
             };
             match result {
-                Ok((more, reply)) => {
+                Ok((more, more_bytes, reply)) => {
+                    bytes += more_bytes;
                     records.extend(more);
                     decided.push(Decided { call, reply });
                 }
@@ -157,7 +165,32 @@ impl Proposer {
                 }
             }
         };
-        self.in_flight.push_back(InFlight { written, decided });
+        self.in_flight.push_back(InFlight { written, decided, bytes });
+    }
+
+    /// [`Self::decide`], unless the disk has no room for what comes of it behind `before_bytes` of others. Returns the bytes it takes too.
+    fn decide_with_room(
+        &mut self,
+        command: &Command,
+        before_bytes: u64,
+    ) -> Result<(Vec<Record>, u64, Reply)> {
+        let creates = matches!(
+            command,
+            Command::CreateTopics { validate_only: false, .. }
+                | Command::CreatePartitions { validate_only: false, .. }
+        );
+        if creates && self.running.log.available_bytes() < CREATION_BYTES {
+            return Err(self.running.log.disk_full(CREATION_BYTES));
+        }
+        // A persistent map: a copy costs next to nothing.
+        let before = self.speculative.clone();
+        let (records, reply) = self.decide(command)?;
+        let bytes = if records.is_empty() { 0 } else { encode_records(&records).len() as u64 };
+        if bytes > 0 && !self.running.log.has_room(before_bytes + bytes) {
+            self.speculative = before;
+            return Err(self.running.log.disk_full(bytes));
+        }
+        Ok((records, bytes, reply))
     }
 
     fn decide(&mut self, command: &Command) -> Result<(Vec<Record>, Reply)> {
@@ -219,7 +252,9 @@ impl Proposer {
                 }
             });
         }
-        if self.running.log.bytes() > self.snapshot_after_bytes {
+        let log_bytes = self.running.log.bytes();
+        // Without room for it the log goes on growing, within what it has reserved.
+        if log_bytes > self.snapshot_after_bytes && self.running.log.available_bytes() > 2 * log_bytes {
             let raft = self.running.raft.clone();
             tokio::spawn(async move { raft.trigger().snapshot().await });
         }

@@ -78,26 +78,25 @@ impl Start {
 
     /// Starts it and waits until it is ready.
     pub(crate) fn ready(self) -> Broker {
-        let mut broker = self.spawn();
+        let broker = self.spawn();
         let line = broker.lines.recv_timeout(PATIENCE);
-        broker.ready = line.unwrap_or_else(|_| panic!("not ready: {}", broker.log()));
-        let address = broker.ready_field("address").parse().expect("an address in the ready line");
-        broker.address = address;
-        broker
+        let line = line.unwrap_or_else(|_| panic!("not ready: {}", broker.log()));
+        broker.is_ready(line)
+    }
+
+    /// Starts it; it is ready, or ends and says why in one line.
+    pub(crate) fn ready_or_refused(self) -> Result<Broker, String> {
+        let broker = self.spawn();
+        match broker.lines.recv_timeout(PATIENCE) {
+            Ok(line) => Ok(broker.is_ready(line)),
+            Err(RecvTimeoutError::Disconnected) => Err(broker.why_refused()),
+            Err(RecvTimeoutError::Timeout) => panic!("neither ready nor refused: {}", broker.log()),
+        }
     }
 
     /// Starts it, expects that it ends by itself with an exit code that tells of it, and returns the line that says why.
     pub(crate) fn refused(self) -> String {
-        let mut broker = self.spawn();
-        let status = broker.ended();
-        let log = broker.log();
-        assert_eq!(status.code(), Some(1), "{log}");
-        let (told, before): (Vec<&str>, Vec<&str>) =
-            log.lines().partition(|line| line.starts_with("corelog: "));
-        assert_eq!(told.len(), 1, "one line says why: {log}");
-        assert!(before.iter().all(|line| line.contains(" INFO ") || line.contains(" WARN ")), "{log}");
-        assert!(!log.contains("panicked"), "{log}");
-        told[0].to_owned()
+        self.spawn().why_refused()
     }
 }
 
@@ -113,6 +112,27 @@ pub(crate) struct Broker {
 }
 
 impl Broker {
+    fn is_ready(mut self, line: String) -> Self {
+        self.ready = line;
+        let address = self.ready_field("address").parse().expect("an address in the ready line");
+        self.address = address;
+        self
+    }
+
+    /// Waits for its end, which must tell in one line why it is refused.
+    fn why_refused(self) -> String {
+        let mut broker = self;
+        let status = broker.ended();
+        let log = broker.log();
+        assert_eq!(status.code(), Some(1), "{log}");
+        let (told, before): (Vec<&str>, Vec<&str>) =
+            log.lines().partition(|line| line.starts_with("corelog: "));
+        assert_eq!(told.len(), 1, "one line says why: {log}");
+        assert!(before.iter().all(|line| line.contains(" INFO ") || line.contains(" WARN ")), "{log}");
+        assert!(!log.contains("panicked"), "{log}");
+        told[0].to_owned()
+    }
+
     /// The value of `name=` in the ready line.
     pub(crate) fn ready_field(&self, name: &str) -> &str {
         let fields = self.ready.strip_prefix("ready ").unwrap_or_else(|| panic!("{}", self.ready));

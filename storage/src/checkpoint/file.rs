@@ -22,7 +22,8 @@ pub(super) const ENDING: &str = ".checkpoint";
 pub(super) const NEW_ENDING: &str = ".new";
 /// Records are gathered into commits of about this many bytes; one larger record alone makes a larger one.
 const COMMIT_BYTES: usize = 1 << 20;
-/// Disk space reserved ahead of what is written, so that a full disk is met before a write and not in one.
+/// Disk space reserved ahead of what is written, so that a full disk is met before a write and not in one. A disk that has less gives what is
+/// needed and no more.
 const RESERVE_BYTES: u64 = 4 << 20;
 
 const MAGIC: [u8; 8] = *b"CLCHKPNT";
@@ -203,10 +204,15 @@ impl<F: File> CheckpointFile<F> {
         if len <= self.reserved {
             return Ok(());
         }
-        let needed = (len + RESERVE_BYTES).next_multiple_of(RESERVE_BYTES);
-        match self.file.allocate(needed).await {
-            Ok(()) => {
-                self.reserved = needed;
+        let wanted = (len + RESERVE_BYTES).next_multiple_of(RESERVE_BYTES);
+        let needed = crate::io::align_up(len);
+        let reserved = match self.file.allocate(wanted).await {
+            Err(error) if error.is_disk_full() => self.file.allocate(needed).await.map(|()| needed),
+            result => result.map(|()| wanted),
+        };
+        match reserved {
+            Ok(reserved) => {
+                self.reserved = reserved;
                 Ok(())
             }
             Err(error) if error.is_disk_full() => {

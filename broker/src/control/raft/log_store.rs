@@ -19,11 +19,17 @@ use super::codec::{decode_entries, encode_entries};
 use super::frame::{self, Broken, Chain};
 use super::state_file::{self, State};
 use super::{Entry, LogId, StorageError, Types, Vote};
-use crate::control::durable;
 use crate::control::error::{ControlError, Result};
+use crate::control::{durable, room};
 
 /// A file of the log is closed when it has reached this size, in bytes.
 pub(super) const FILE_BYTES: u64 = 4 * 1024 * 1024;
+/// What is reserved behind the end of the log, so that changes that make room can be written to a full disk.
+const AHEAD_BYTES: u64 = 1024 * 1024;
+/// What a group of entries takes besides its records, at most.
+const FRAME_BYTES: u64 = 64 * 1024;
+/// A new file is begun only with this much room for it, in bytes; until then the last one goes on.
+const NEW_FILE_ROOM_BYTES: u64 = 2 * FILE_BYTES;
 /// Largest group of entries, in bytes: a million partitions fit.
 const FRAME_BYTES_MAX: usize = 1 << 30;
 
@@ -52,6 +58,8 @@ struct LogFile {
     first_index: u64,
     file: File,
     chain: Chain,
+    /// Blocks are reserved for this many bytes of it.
+    reserved: u64,
 }
 
 impl LogStore {
@@ -105,6 +113,22 @@ impl LogStore {
     /// Bytes of all files of the log.
     pub(crate) fn bytes(&self) -> u64 {
         self.lock().files.iter().map(|file| file.chain.position()).sum()
+    }
+
+    /// Whether entries with `bytes` of records can be written, whatever else fills the disk meanwhile.
+    pub(crate) fn has_room(&self, bytes: u64) -> bool {
+        self.lock().has_room(bytes + FRAME_BYTES)
+    }
+
+    /// What is left on the disk, in bytes. A disk that does not tell has room: a write will.
+    pub(crate) fn available_bytes(&self) -> u64 {
+        room::available(&self.lock().dir).unwrap_or(u64::MAX)
+    }
+
+    /// That the disk has no room for `needed` bytes.
+    pub(crate) fn disk_full(&self, needed: u64) -> ControlError {
+        let dir = self.lock().dir.clone();
+        ControlError::DiskFull { available: room::available(&dir).unwrap_or_default(), dir, needed }
     }
 
     #[cfg(test)]
@@ -201,7 +225,13 @@ impl Inner {
             file.set_len(end).map_err(|e| ControlError::io("cut", &path, e))?;
             file.sync_all().map_err(|e| ControlError::io("flush", &path, e))?;
         }
-        self.files.push(LogFile { path, first_index: parsed.first_index, file, chain: parsed.chain });
+        self.files.push(LogFile {
+            path,
+            first_index: parsed.first_index,
+            file,
+            chain: parsed.chain,
+            reserved: 0,
+        });
         Ok(())
     }
 
@@ -211,7 +241,11 @@ impl Inner {
         if std::mem::take(&mut self.fail_next_write) {
             return Err(ControlError::io("write", &self.dir, std::io::Error::other("planted by a test")));
         }
-        if self.files.last().is_none_or(|file| file.chain.position() >= FILE_BYTES) {
+        if self.begins_new_file() {
+            // Its blocks behind the end are for others now.
+            if let Some(last) = self.files.last() {
+                let _stay_reserved = last.file.set_len(last.chain.position());
+            }
             // The rename is what makes these durable.
             self.files.push(self.create(first, &entries)?);
         } else if let Some(file) = self.files.last_mut() {
@@ -222,6 +256,27 @@ impl Inner {
         }
         self.entries.extend(entries.into_iter().map(|entry| (entry.log_id.index, entry)));
         Ok(())
+    }
+
+    fn begins_new_file(&self) -> bool {
+        let room = || room::available(&self.dir).is_ok_and(|bytes| bytes >= NEW_FILE_ROOM_BYTES);
+        self.files.last().is_none_or(|file| file.chain.position() >= FILE_BYTES && room())
+    }
+
+    fn has_room(&mut self, bytes: u64) -> bool {
+        let Some(last) = self.files.last_mut() else { return true };
+        let end = last.chain.position() + bytes;
+        if end + AHEAD_BYTES > last.reserved {
+            let wanted = end + 2 * AHEAD_BYTES;
+            let is_full = |bytes| room::allocate(&last.file, bytes).is_err_and(|error| room::is_full(&error));
+            // What else may be wrong, a write will tell.
+            if !is_full(wanted) {
+                last.reserved = wanted;
+            } else if end > last.reserved && !is_full(end) {
+                last.reserved = end;
+            }
+        }
+        end <= last.reserved
     }
 
     /// A new file, durable, with these entries in its first frame.
@@ -238,7 +293,7 @@ impl Inner {
         durable::replace(&path, &bytes)?;
         let file =
             OpenOptions::new().write(true).open(&path).map_err(|e| ControlError::io("open", &path, e))?;
-        Ok(LogFile { path, first_index, file, chain })
+        Ok(LogFile { path, first_index, file, chain, reserved: 0 })
     }
 
     /// Removes the entries from `index` on. Newest files first, so that a crash leaves a log without holes.

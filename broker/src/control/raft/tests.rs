@@ -337,3 +337,20 @@ fn a_log_purged_beyond_the_snapshot_refuses_to_start() {
     let error = started.unwrap_err().to_string();
     assert!(error.contains("no snapshot reaches that far"), "{error}");
 }
+
+#[test]
+fn room_is_reserved_behind_the_log_and_its_files_keep_their_length() {
+    use std::os::unix::fs::MetadataExt;
+    let dir = tempfile::tempdir().unwrap();
+    let mut log = LogStore::open(dir.path()).unwrap();
+    append(&mut log, 0..3);
+    let file = log_files(dir.path()).pop().unwrap();
+    let before = fs::metadata(&file).unwrap();
+    assert!(log.has_room(5_000));
+    let after = fs::metadata(&file).unwrap();
+    assert_eq!(after.len(), before.len());
+    assert!(after.blocks() * 512 > before.blocks() * 512 + (1 << 20), "{} blocks", after.blocks());
+    append(&mut log, 3..6);
+    drop(log);
+    assert_eq!(indexes(&mut LogStore::open(dir.path()).unwrap()), [0, 1, 2, 3, 4, 5]);
+}
