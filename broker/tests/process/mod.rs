@@ -81,14 +81,14 @@ impl Start {
         let broker = self.spawn();
         let line = broker.lines.recv_timeout(PATIENCE);
         let line = line.unwrap_or_else(|_| panic!("not ready: {}", broker.log()));
-        broker.is_ready(line)
+        broker.that_said(line)
     }
 
     /// Starts it; it is ready, or ends and says why in one line.
     pub(crate) fn ready_or_refused(self) -> Result<Broker, String> {
         let broker = self.spawn();
         match broker.lines.recv_timeout(PATIENCE) {
-            Ok(line) => Ok(broker.is_ready(line)),
+            Ok(line) => Ok(broker.that_said(line)),
             Err(RecvTimeoutError::Disconnected) => Err(broker.why_refused()),
             Err(RecvTimeoutError::Timeout) => panic!("neither ready nor refused: {}", broker.log()),
         }
@@ -112,7 +112,7 @@ pub(crate) struct Broker {
 }
 
 impl Broker {
-    fn is_ready(mut self, line: String) -> Self {
+    fn that_said(mut self, line: String) -> Self {
         self.ready = line;
         let address = self.ready_field("address").parse().expect("an address in the ready line");
         self.address = address;
