@@ -60,16 +60,13 @@ pub struct JournalOptions {
     pub commit_bytes_max: usize,
     /// Entries accepted and not yet durable take at most this many bytes (one larger entry alone is let in).
     pub pending_bytes_max: usize,
-    /// Commits that are written at once, at least 1. Only full ones are issued beside others.
+    /// Commits written at once, at least 1. Only full ones are issued beside others.
     pub commits_in_flight_max: usize,
     /// A batch with at least this many bytes of whole blocks is written to its segment once, and not to the journal first.
     pub in_place_bytes_min: usize,
     /// For tests only.
     pub bugs: Bugs,
 }
-
-/// See [`JournalOptions::commits_in_flight_max`]. While one is flushed the next is written.
-const COMMITS_IN_FLIGHT_MAX: usize = 2;
 
 /// See [`JournalOptions::in_place_bytes_min`]. Smaller writes are better collected.
 const IN_PLACE_BYTES_MIN: usize = 32 * 1024;
@@ -88,7 +85,7 @@ impl JournalOptions {
             flush: FlushMode::Always,
             commit_bytes_max: 2 << 20,
             pending_bytes_max: 6 << 20,
-            commits_in_flight_max: COMMITS_IN_FLIGHT_MAX,
+            commits_in_flight_max: 2,
             in_place_bytes_min: IN_PLACE_BYTES_MIN,
             bugs: Bugs::default(),
         }
@@ -548,11 +545,6 @@ impl<I: Io> State<I> {
         if self.full.is_empty() {
             self.finish_filling();
         }
-        self.take_full_commit()
-    }
-
-    /// The oldest commit that takes no more entries.
-    fn take_full_commit(&mut self) -> Option<OpenCommit<I>> {
         self.full.pop_front()
     }
 

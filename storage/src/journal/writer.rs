@@ -85,7 +85,7 @@ impl<I: Io> Inner<I> {
             }
             let commit = match others {
                 0 => state.take_commit(),
-                _ if may_issue => state.take_full_commit(),
+                _ if may_issue => state.full.pop_front(),
                 _ => None,
             };
             let end = state.closing && others == 0;
