@@ -592,8 +592,8 @@ impl<I: Io> Inner<I> {
     }
 
     fn wake_everybody(&self) {
-        let all = [&self.durable, &self.room, &self.pressure, &self.work, &self.growth, &self.drained];
-        all.into_iter().for_each(Waiters::wake_all);
+        [&self.durable, &self.room, &self.pressure, &self.work, &self.growth, &self.drained]
+            .map(Waiters::wake_all);
     }
 }
 
