@@ -54,7 +54,6 @@ pub struct JournalOptions {
     pub first_extent_bytes: u64,
     /// Size of the further extents, zeroed in the background.
     pub extent_bytes: u64,
-    /// When an append counts as durable.
     pub flush: FlushMode,
     /// A commit of several entries is at most this long; a larger entry gets a commit of its own.
     pub commit_bytes_max: usize,
@@ -64,7 +63,6 @@ pub struct JournalOptions {
     pub commits_in_flight_max: usize,
     /// A batch with at least this many bytes of whole blocks is written to its segment once, and not to the journal first.
     pub in_place_bytes_min: usize,
-    /// For tests only.
     pub bugs: Bugs,
 }
 
