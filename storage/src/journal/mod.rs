@@ -591,7 +591,8 @@ impl<I: Io> Inner<I> {
 
     fn wake_everybody(&self) {
         [&self.durable, &self.room, &self.pressure, &self.work, &self.growth, &self.drained]
-            .map(Waiters::wake_all);
+            .into_iter()
+            .for_each(Waiters::wake_all);
     }
 }
 
