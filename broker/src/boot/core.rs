@@ -44,7 +44,7 @@ const FAILURE_INTERVAL: Duration = Duration::from_millis(500);
 /// The smallest journal that is of use, in bytes.
 const JOURNAL_BYTES_MIN: u64 = 16 << 20;
 /// Commits of a journal are allowed to become at least this long, however little memory there is.
-const COMMIT_BYTES_MIN: u64 = 512 << 10;
+const COMMIT_BYTES_MIN: usize = 512 << 10;
 
 /// What all cores share.
 pub(super) struct Node {
@@ -210,11 +210,8 @@ fn store_options(node: &Node, budget: &Budget) -> StoreOptions {
     let cold_reads = budget.pool(Share::ColdReads).limit() / COLD_READ_BYTES_MAX as u64;
     options.cold_reads_max =
         usize::try_from(cold_reads).unwrap_or(usize::MAX).clamp(1, options.cold_reads_max);
-    // Two commits in flight and one that fills.
-    let commit_bytes = (per_dir / 64).clamp(COMMIT_BYTES_MIN, options.journal.commit_bytes_max as u64);
-    options.journal.commit_bytes_max = usize::try_from(commit_bytes).unwrap_or(usize::MAX);
-    options.journal.pending_bytes_max =
-        options.journal.commit_bytes_max * (options.journal.commits_in_flight_max + 1);
+    let commit_bytes = usize::try_from(per_dir / 64).unwrap_or(usize::MAX);
+    options.journal.bound_commits(commit_bytes.clamp(COMMIT_BYTES_MIN, options.journal.commit_bytes_max));
     options.dirty_bytes_due = (journal_bytes / 2).min(per_dir / 2);
     options.journal.flush = match config.flush {
         Flush::Always => FlushMode::Always,

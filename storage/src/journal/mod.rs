@@ -7,6 +7,7 @@
 mod commit;
 mod extents;
 pub mod format;
+mod options;
 mod planted;
 mod replay;
 mod ring;
@@ -22,6 +23,7 @@ use std::rc::Rc;
 
 pub use extents::retire;
 pub use format::{EntryHeader, EntryKind};
+pub use options::{FlushMode, JournalOptions};
 pub use planted::Bugs;
 pub use replay::{RETIRED, Replayed, ReplayedSession, Visitor, replay};
 
@@ -31,64 +33,6 @@ use commit::{ChunkPool, Commit};
 use format::{COMMIT_HEADER_BYTES, Cut, entry_bytes};
 use ring::{Extent, Geometry, Ring};
 use waiters::Waiters;
-
-/// When an append counts as durable.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum FlushMode {
-    /// When it was written and flushed: it survives a power cut.
-    Always,
-    /// When it was written: it survives a killed process, not a power cut.
-    Written,
-}
-
-/// How a journal is laid out and driven.
-#[derive(Debug, Clone)]
-pub struct JournalOptions {
-    /// Core that owns it.
-    pub core: u32,
-    /// Fresh random number; the checkpoint log names it before the journal's first append.
-    pub session: u64,
-    /// Sum of the sizes of all extents, at most. Raised to what two full extents and the first one need.
-    pub capacity_bytes: u64,
-    /// Size of the extent that is zeroed before the journal opens, unless a retired one is found.
-    pub first_extent_bytes: u64,
-    /// Size of the further extents, zeroed in the background.
-    pub extent_bytes: u64,
-    pub flush: FlushMode,
-    /// A commit of several entries is at most this long; a larger entry gets a commit of its own.
-    pub commit_bytes_max: usize,
-    /// Entries accepted and not yet durable take at most this many bytes (one larger entry alone is let in).
-    pub pending_bytes_max: usize,
-    /// Commits written at once, at least 1. Only full ones are issued beside others.
-    pub commits_in_flight_max: usize,
-    /// A batch with at least this many bytes of whole blocks is written to its segment once, and not to the journal first.
-    pub in_place_bytes_min: usize,
-    pub bugs: Bugs,
-}
-
-/// See [`JournalOptions::in_place_bytes_min`]. Smaller writes are better collected.
-const IN_PLACE_BYTES_MIN: usize = 32 * 1024;
-
-impl JournalOptions {
-    /// The defaults for a journal of `capacity_bytes`: a first extent of 8 MiB (or an eighth, where that is less) and
-    /// eight more that share the rest.
-    pub fn new(core: u32, session: u64, capacity_bytes: u64) -> Self {
-        let first_extent_bytes = (8 << 20).min(capacity_bytes / 8);
-        Self {
-            core,
-            session,
-            capacity_bytes,
-            first_extent_bytes,
-            extent_bytes: (capacity_bytes - first_extent_bytes) / 8,
-            flush: FlushMode::Always,
-            commit_bytes_max: 2 << 20,
-            pending_bytes_max: 6 << 20,
-            commits_in_flight_max: 2,
-            in_place_bytes_min: IN_PLACE_BYTES_MIN,
-            bugs: Bugs::default(),
-        }
-    }
-}
 
 /// Where an entry stands in the session: it starts at logical position `start` and is durable once everything below
 /// `end` is.
@@ -590,9 +534,8 @@ impl<I: Io> Inner<I> {
     }
 
     fn wake_everybody(&self) {
-        [&self.durable, &self.room, &self.pressure, &self.work, &self.growth, &self.drained]
-            .into_iter()
-            .for_each(Waiters::wake_all);
+        let all = [&self.durable, &self.room, &self.pressure, &self.work, &self.growth, &self.drained];
+        all.into_iter().for_each(Waiters::wake_all);
     }
 }
 

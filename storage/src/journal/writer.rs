@@ -77,7 +77,7 @@ impl<I: Io> Inner<I> {
         in_flight: &mut FuturesOrdered<impl Future<Output = Result<Option<Written<I>>>>>,
     ) -> Step<I> {
         let others = in_flight.len();
-        let may_issue = others < self.options.commits_in_flight_max.max(1);
+        let may_issue = others < self.options.commits_in_flight_max;
         let next_commit = || {
             let mut state = self.state.borrow_mut();
             if state.failed.is_some() {
