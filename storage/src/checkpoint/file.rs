@@ -206,11 +206,7 @@ impl<F: File> CheckpointFile<F> {
         }
         let wanted = (len + RESERVE_BYTES).next_multiple_of(RESERVE_BYTES);
         let needed = crate::io::align_up(len);
-        let reserved = match self.file.allocate(wanted).await {
-            Err(error) if error.is_disk_full() => self.file.allocate(needed).await.map(|()| needed),
-            result => result.map(|()| wanted),
-        };
-        match reserved {
+        match crate::io::reserve(&self.file, wanted, needed).await {
             Ok(reserved) => {
                 self.reserved = reserved;
                 Ok(())

@@ -94,6 +94,18 @@ pub trait File: 'static {
     fn len(&self) -> impl Future<Output = Result<u64>>;
 }
 
+/// Reserves blocks for the first `wanted` bytes of a file, or for the first `needed` where the disk has no room for more. Returns
+/// how many they are.
+///
+/// # Errors
+/// As [`File::allocate`].
+pub async fn reserve(file: &impl File, wanted: u64, needed: u64) -> Result<u64> {
+    match file.allocate(wanted).await {
+        Err(error) if error.is_disk_full() && needed < wanted => file.allocate(needed).await.map(|()| needed),
+        result => result.map(|()| wanted),
+    }
+}
+
 /// What a read returned: a buffer of which the first `len` bytes are from the file.
 #[derive(Debug)]
 pub struct ReadBytes<B> {

@@ -13,7 +13,7 @@ use super::gate::Pass;
 use super::state::{RESERVE_BYTES_MAX, SegmentId};
 use super::tail::Placed;
 use crate::batch::{BatchHeader, assign_offsets};
-use crate::io::{File, Io, OpenMode, align_up};
+use crate::io::{Io, OpenMode, align_up, reserve};
 use crate::journal::{AppendError, Committed, EntryHeader, EntryKind};
 use crate::types::{LeaderEpoch, Offset};
 use crate::{Result, StorageError};
@@ -126,14 +126,7 @@ impl<I: Io> Log<I> {
             let limit = align_up(u64::from(self.config.get().segment_bytes)).max(needed);
             (active.base_offset, needed, (needed + active.reserve_ahead).min(limit))
         };
-        let reserved = match self.allocate(base_offset, wanted).await {
-            // With little left, what is needed may still fit.
-            Err(error) if error.is_disk_full() && needed < wanted => {
-                self.allocate(base_offset, needed).await.map(|()| needed)
-            }
-            other => other.map(|()| wanted),
-        };
-        match reserved {
+        match self.allocate(base_offset, wanted, needed).await {
             Ok(reserved) => {
                 let mut state = self.state.borrow_mut();
                 state.active.reserved = reserved;
@@ -158,11 +151,11 @@ impl<I: Io> Log<I> {
         }
     }
 
-    async fn allocate(&self, base_offset: Offset, len: u64) -> Result<()> {
+    async fn allocate(&self, base_offset: Offset, wanted: u64, needed: u64) -> Result<u64> {
         let segment = SegmentId::original(base_offset);
         let _turn = self.dir.files_turn.pass().await;
         let file = self.open_file(segment, Part::Log, OpenMode::CreateOrOpen).await?;
-        file.allocate(len).await
+        reserve(&*file, wanted, needed).await
     }
 }
 
