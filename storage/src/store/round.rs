@@ -88,10 +88,9 @@ impl<I: Io> Directory<I> {
         if whole {
             due = self.live_logs().into_iter().filter(|log| log.wants_final_write_back()).collect();
         }
-        let listed = due.clone();
-        let (unflushed, written) = match self.write_back_all(core, due, whole).await {
+        let (unflushed, written) = match self.write_back_all(core, &due, whole).await {
             Err(error) if error.is_disk_full() => {
-                listed.iter().for_each(Log::list_again);
+                due.iter().for_each(Log::list_again);
                 return Err(error);
             }
             result => result?,
@@ -130,13 +129,13 @@ impl<I: Io> Directory<I> {
     async fn write_back_all(
         &self,
         core: &Rc<Core<I>>,
-        due: Vec<Rc<Log<I>>>,
+        due: &[Rc<Log<I>>],
         whole: bool,
     ) -> Result<(Unflushed<I>, Vec<Written<I>>)> {
         let written = RefCell::new(Vec::with_capacity(due.len()));
         let unflushed = RefCell::new(Unflushed { files: Vec::new(), dirs: Vec::new(), everything: false });
         let writers = WRITERS_MAX.min(due.len());
-        let due = RefCell::new(due.into_iter());
+        let due = RefCell::new(due.iter());
         together((0..writers).map(|_| async {
             loop {
                 let next = due.borrow_mut().next();
