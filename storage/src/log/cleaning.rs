@@ -9,14 +9,13 @@ use std::time::Duration;
 
 use super::Log;
 use super::cleaned::{CleanedWriter, Made};
-use super::files::Part;
 use super::records;
 use super::state::{ClosedSegment, RESERVE_BYTES_MIN, SegmentId};
 use super::tables::SegmentView;
 use crate::batch::BatchHeader;
 use crate::compaction::{self, Cleaner, Dirty, Dust, Fate, KeyMap, Retain, Throttle, groups, map_keys};
 use crate::io::Io;
-use crate::segment::{BatchStream, SegmentBytes};
+use crate::segment::BatchStream;
 use crate::types::Offset;
 use crate::{Result, StorageError};
 
@@ -168,11 +167,9 @@ impl<I: Io> Log<I> {
         mut visit: impl AsyncFnMut(&BatchHeader, &[u8]) -> std::result::Result<bool, String>,
     ) -> Result<()> {
         let result = async {
-            let table = self.table(&view).await?;
-            let file = self.segment_file(&view).await?;
-            let path = self.path.join(Part::Log.file_name(view.id));
-            let source = SegmentBytes { file: &*file, path: &path, len: view.len, tail: &view.tail };
-            let mut stream = BatchStream::new(&self.core.io, source, &table, 0);
+            let segment = self.readable(view).await?;
+            let source = segment.source();
+            let mut stream = BatchStream::new(&self.core.io, source, &segment.table, 0);
             while let Some(header) = stream.header(0).await? {
                 let len = header.total_len();
                 let position = stream.position();

@@ -8,12 +8,11 @@ use std::cell::Cell;
 use std::rc::Rc;
 
 use super::Log;
-use super::files::Part;
 use super::gate::Signal;
 use super::tables::SegmentView;
 use super::tail::Slices;
 use crate::io::{Class, Io, TRANSFER_BYTES_MAX};
-use crate::segment::{Found, SegmentBytes, SegmentReader};
+use crate::segment::{Found, SegmentReader};
 use crate::types::Offset;
 use crate::{Result, StorageError};
 
@@ -96,11 +95,8 @@ impl<I: Io> Log<I> {
         let cold = loop {
             let (log, view) = (self.clone(), view.clone());
             let task = async move {
-                let table = log.table(&view).await?;
-                let file = log.segment_file(&view).await?;
-                let path = log.path.join(Part::Log.file_name(view.id));
-                let source = SegmentBytes { file: &*file, path: &path, len: view.len, tail: &view.tail };
-                let reader = SegmentReader::new(&log.core.io, source, &table);
+                let segment = log.readable(view).await?;
+                let reader = SegmentReader::new(&log.core.io, segment.source(), &segment.table);
                 reader.read(offset, max_bytes, first_bytes_max).await
             };
             let cold = self.in_housekeeping(memory, task).await.inspect_err(|error| self.tell(error))?;
@@ -128,11 +124,8 @@ impl<I: Io> Log<I> {
         loop {
             let (log, view) = (self.clone(), view.clone());
             let task = async move {
-                let table = log.table(&view).await?;
-                let file = log.segment_file(&view).await?;
-                let path = log.path.join(Part::Log.file_name(view.id));
-                let source = SegmentBytes { file: &*file, path: &path, len: view.len, tail: &view.tail };
-                let reader = SegmentReader::new(&log.core.io, source, &table);
+                let segment = log.readable(view).await?;
+                let reader = SegmentReader::new(&log.core.io, segment.source(), &segment.table);
                 reader.find_timestamp(target_ms, offset_min, batch_bytes_max).await
             };
             match self.in_housekeeping(memory, task).await.inspect_err(|error| self.tell(error))? {

@@ -5,6 +5,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, HashMap};
+use std::path::PathBuf;
 use std::rc::Rc;
 
 use bytes::Bytes;
@@ -20,6 +21,21 @@ use crate::types::LogId;
 
 /// Memory for the tables of closed segments, in bytes per core. A segment of 1 GiB takes 512 KiB.
 pub const TABLES_BYTES_MAX: usize = 16 << 20;
+
+/// A segment that is ready to be read.
+pub(super) struct ReadableSegment<I: Io> {
+    pub(super) table: Rc<BlockTable>,
+    file: Rc<I::File>,
+    path: PathBuf,
+    view: SegmentView,
+}
+
+impl<I: Io> ReadableSegment<I> {
+    /// The bytes that its table describes.
+    pub(super) fn source(&self) -> SegmentBytes<'_, I::File> {
+        SegmentBytes { file: &*self.file, path: &self.path, len: self.view.len, tail: &self.view.tail }
+    }
+}
 
 type Key = (LogId, SegmentId);
 
@@ -151,6 +167,14 @@ impl<I: Io> Log<I> {
         let open = view.open && self.has_segment(view.id);
         let mode = if open { OpenMode::CreateOrOpen } else { OpenMode::Existing };
         self.open_file(view.id, Part::Log, mode).await
+    }
+
+    /// Makes a segment ready to be read.
+    pub(super) async fn readable(&self, view: SegmentView) -> Result<ReadableSegment<I>> {
+        let table = self.table(&view).await?;
+        let file = self.segment_file(&view).await?;
+        let path = self.path.join(Part::Log.file_name(view.id));
+        Ok(ReadableSegment { table, file, path, view })
     }
 
     async fn load_pages(&self, view: &SegmentView) -> Result<BlockTable> {
