@@ -15,6 +15,7 @@ use std::path::Path;
 
 use corelog_storage::batch::BatchBuilder;
 use process::client::Client;
+use process::metrics::{scrape, sum};
 use process::{PATIENCE, Place, Start, until};
 
 /// Longer than any test may take.
@@ -475,26 +476,6 @@ fn acknowledged_records_come_back_after_any_end_with_other_cores_and_directories
         files(&two)
     );
     assert!(files(&one).iter().any(|name| name.starts_with("early-")));
-}
-
-/// The text of /metrics.
-fn scrape(address: SocketAddr) -> String {
-    let mut stream = TcpStream::connect(address).expect("metrics are served");
-    stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
-    let request = format!("GET /metrics HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
-    stream.write_all(request.as_bytes()).expect("written");
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).expect("text");
-    let (head, body) = answer.split_once("\r\n\r\n").expect("a head and a body");
-    assert!(head.starts_with("HTTP/1.1 200 "), "{head}");
-    body.to_owned()
-}
-
-/// The sum of a metric over all its labels that contain `start`'s after the brace.
-fn sum(text: &str, start: &str) -> f64 {
-    let values =
-        text.lines().filter(|line| line.starts_with(start)).filter_map(|line| line.rsplit(' ').next());
-    values.map(|value| value.parse::<f64>().expect("a number")).sum()
 }
 
 #[test]

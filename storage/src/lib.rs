@@ -12,8 +12,10 @@ pub mod journal;
 pub mod log;
 pub mod recovery;
 pub mod retention;
+pub mod scrub;
 pub mod segment;
 pub mod store;
+pub mod throttle;
 pub mod types;
 
 pub use error::{Result, StorageError};

@@ -13,6 +13,7 @@ use corelog_storage::journal::{CommitReport, FlushMode};
 use corelog_storage::log::COLD_READ_BYTES_MAX;
 use corelog_storage::recovery::RecoveredCore;
 use corelog_storage::store::StoreOptions;
+use corelog_storage::types::LogId;
 use glommio::channels::local_channel;
 
 use super::controller::ControlCalls;
@@ -23,8 +24,8 @@ use crate::api::fetch::FetchSessions;
 use crate::config::{BrokerConfig, Flush, ValidateRecords};
 use crate::control::Control;
 use crate::drive::{
-    GroupSettings, Groups, Housekeeping, Partitions, Reconciler, Settings, Store, Tenants, clean_logs,
-    keep_house,
+    GroupSettings, Groups, Housekeeping, Partitions, Reconciler, ScrubSettings, Settings, Store, Tenants,
+    clean_logs, keep_house, scrub_logs,
 };
 use crate::metrics::{CoreMetrics, NetworkStats};
 use crate::net::{CoreListener, NetSettings, Server, ServerParts};
@@ -135,6 +136,10 @@ impl CoreSeed {
             let cleaning = clean_logs(partitions.clone(), node.cores, map_bytes_max);
             GlommioIo::new().spawn(Class::Housekeeping, cleaning);
         }
+        if node.config.scrub_bytes_per_second > 0 {
+            let scrubbing = scrub_logs(store.clone(), scrubbing_of(&node), LogId(rand::random()));
+            GlommioIo::new().spawn(Class::Housekeeping, scrubbing);
+        }
         glommio::spawn_local(end_waits_at_stop(node.clone(), partitions)).detach();
         glommio::spawn_local(stop_when_all_directories_fail(store.clone(), node.config.log_dirs.len()))
             .detach();
@@ -193,6 +198,13 @@ fn housekeeping_of(config: &BrokerConfig) -> Housekeeping {
     Housekeeping {
         initial_delay: Duration::from_millis(config.initial_task_delay_ms),
         retention_interval: Duration::from_millis(config.retention_check_interval_ms),
+    }
+}
+
+fn scrubbing_of(node: &Node) -> ScrubSettings {
+    ScrubSettings {
+        bytes_per_second: node.config.scrub_bytes_per_second as f64 / f64::from(node.cores),
+        interval: Duration::from_millis(node.config.scrub_interval_ms),
     }
 }
 

@@ -64,6 +64,9 @@ pub struct BrokerConfig {
     pub frame_timeout_ms: u64,
     pub shutdown_timeout_ms: u64,
     pub validate_records: ValidateRecords,
+    /// Of the whole node; 0: segments are not scrubbed.
+    pub scrub_bytes_per_second: u64,
+    pub scrub_interval_ms: u64,
     pub metrics_listen: Option<std::net::SocketAddr>,
     /// Everything about groups.
     pub groups: GroupsConfig,
@@ -185,6 +188,8 @@ impl BrokerConfig {
             } else {
                 ValidateRecords::Full
             },
+            scrub_bytes_per_second: number(&given, "corelog.scrub.bytes.per.second").max(0) as u64,
+            scrub_interval_ms: number(&given, "corelog.scrub.interval.ms").max(0) as u64,
             metrics_listen,
             groups: GroupsConfig::build(&given)?,
             given,

@@ -9,10 +9,11 @@ use std::time::{Duration, Instant};
 
 use corelog_storage::StorageError;
 use corelog_storage::batch::BatchHeader;
-use corelog_storage::compaction::{ControlFate, Retain, Throttle};
+use corelog_storage::compaction::{ControlFate, Retain};
 use corelog_storage::io::Io;
 use corelog_storage::io::glommio::GlommioIo;
 use corelog_storage::log::CompactionMeans;
+use corelog_storage::throttle::Throttle;
 use corelog_storage::types::LogId;
 
 use super::partition::now_ms;

@@ -16,6 +16,7 @@ mod partition;
 mod partitions;
 mod produce;
 mod reconcile;
+mod scrubber;
 pub mod tasks;
 
 pub use cleaner::clean_logs;
@@ -30,6 +31,7 @@ pub use partition::{Partition, ProducerTenant};
 pub use partitions::{Bugs, Partitions, Settings};
 pub use produce::produce;
 pub use reconcile::{Assignment, Reconciler, Tenants, log_identity};
+pub use scrubber::{ScrubSettings, scrub_logs};
 
 /// The storage of a core, on the real disk.
 pub type Store = corelog_storage::store::Store<corelog_storage::io::glommio::GlommioIo>;

@@ -123,7 +123,7 @@ impl Scrape {
 
     fn per_core(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
         type Value = fn(&CoreStats) -> u64;
-        let rows: [(&str, &str, MetricType, Value); 14] = [
+        let rows: [(&str, &str, MetricType, Value); 19] = [
             ("connections", "Open connections", MetricType::Gauge, |core| core.network.connections),
             ("connections_accepted", "Connections accepted", MetricType::Counter, |core| {
                 core.network.connections_accepted
@@ -149,6 +149,24 @@ impl Scrape {
             ),
             ("dirty_bytes", "Bytes that are in the journal only", MetricType::Gauge, |core| {
                 core.store.dirty_bytes
+            }),
+            ("scrub_passes", "Times that all logs were scrubbed", MetricType::Counter, |core| {
+                core.store.scrubbed.passes
+            }),
+            ("scrub_segments", "Segments read to their end by scrubbing", MetricType::Counter, |core| {
+                core.store.scrubbed.segments
+            }),
+            ("scrub_bytes", "Bytes of segments verified by scrubbing", MetricType::Counter, |core| {
+                core.store.scrubbed.bytes
+            }),
+            (
+                "scrub_damaged_segments",
+                "Segments that scrubbing found damaged or unreadable, again in each pass",
+                MetricType::Counter,
+                |core| core.store.scrubbed.damaged_segments,
+            ),
+            ("scrub_mended_indexes", "Indexes that scrubbing made again", MetricType::Counter, |core| {
+                core.store.scrubbed.mended_indexes
             }),
             ("open_segment_files", "Segment files open", MetricType::Gauge, |core| {
                 core.store.open_files as u64

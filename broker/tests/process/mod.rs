@@ -5,6 +5,7 @@
 #![allow(dead_code)]
 
 pub(crate) mod client;
+pub(crate) mod metrics;
 
 use std::io::{BufRead, BufReader};
 use std::net::{SocketAddr, TcpStream};

@@ -6,13 +6,11 @@
 mod key_map;
 mod plan;
 mod rules;
-mod throttle;
 
 pub use key_map::{ENTRY_BYTES, KeyMap};
 pub use plan::{Dirty, Dust, Policy, dirty, groups};
 pub(crate) use rules::{Cleaner, Fate, map_keys};
 pub use rules::{ControlFate, Retain, RetainByKey};
-pub use throttle::Throttle;
 
 #[cfg(test)]
 mod tests;

@@ -97,16 +97,6 @@ fn segments_are_grouped_as_far_as_bytes_and_offsets_allow() {
     assert_eq!(lens(groups(&segments[3..], wide + 31, 1000)), [1, 1], "more offsets than an index counts");
 }
 
-#[test]
-fn a_rate_is_kept_over_any_second_and_unused_allowance_is_not_saved_up() {
-    let mut throttle = Throttle::new(1000.0, 0);
-    assert_eq!(throttle.pause_ns(100, 0), 100_000_000);
-    assert_eq!(throttle.pause_ns(100, 100_000_000), 100_000_000);
-    assert_eq!(throttle.pause_ns(100, 5_000_000_000), 0);
-    assert_eq!(throttle.pause_ns(1000, 5_000_000_000), 1_000_000_000, "the idle seconds do not count");
-    assert_eq!(Throttle::new(f64::MAX, 0).pause_ns(u64::MAX, 0), 0);
-}
-
 /// What one record of the model says.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Said {

@@ -13,9 +13,10 @@ use super::records;
 use super::state::{ClosedSegment, RESERVE_BYTES_MIN, SegmentId};
 use super::tables::SegmentView;
 use crate::batch::BatchHeader;
-use crate::compaction::{self, Cleaner, Dirty, Dust, Fate, KeyMap, Retain, Throttle, groups, map_keys};
+use crate::compaction::{self, Cleaner, Dirty, Dust, Fate, KeyMap, Retain, groups, map_keys};
 use crate::io::Io;
 use crate::segment::BatchStream;
+use crate::throttle::Throttle;
 use crate::types::Offset;
 use crate::{Result, StorageError};
 
@@ -87,7 +88,8 @@ impl<I: Io> Log<I> {
         match self.compact_dirty(&dirty, &planned, now_ms, means).await {
             // Retention took one under the pass; what is left is dirty, and comes again.
             Err(_) if self.check().is_ok() && planned.iter().any(|one| self.was_removed(one)) => Ok(None),
-            result => result,
+            // And it may have ended since, with what it took.
+            result => result.map_err(|error| self.check().err().unwrap_or(error)),
         }
     }
 
@@ -176,7 +178,7 @@ impl<I: Io> Log<I> {
                 let bytes = stream.bytes(len).await?;
                 let go_on = visit(&header, bytes).await.map_err(|what| source.corrupt(position, what))?;
                 stream.pass(len);
-                self.pause(means, len as u64).await?;
+                self.pause(&mut means.throttle, len as u64).await?;
                 if !go_on {
                     break;
                 }
@@ -187,9 +189,10 @@ impl<I: Io> Log<I> {
         result.await.map_err(|error| self.check().err().unwrap_or(error))
     }
 
-    async fn pause(&self, means: &mut CompactionMeans, bytes: u64) -> Result<()> {
+    /// Gives way after so many bytes, for as long as the throttle wants.
+    pub(super) async fn pause(&self, throttle: &mut Throttle, bytes: u64) -> Result<()> {
         let io = &self.core.io;
-        match means.throttle.pause_ns(bytes, io.now_ns()) {
+        match throttle.pause_ns(bytes, io.now_ns()) {
             0 => io.yield_if_needed().await,
             ns => io.sleep(Duration::from_nanos(ns)).await,
         }

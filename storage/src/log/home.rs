@@ -18,6 +18,7 @@ use crate::StorageError;
 use crate::checkpoint::CheckpointLog;
 use crate::io::Io;
 use crate::journal::Journal;
+use crate::scrub::ScrubStats;
 use crate::store::graves::Graves;
 use crate::types::LogId;
 
@@ -60,6 +61,10 @@ pub struct Bugs {
     pub expire_undurable_records: bool,
     /// Whatever retention is to take, it takes the active segment too.
     pub expire_active_segment: bool,
+    /// Scrub takes the last block of an active segment from its file, where it may be older or not be at all.
+    pub scrub_without_tail: bool,
+    /// Scrub does not compare hashes.
+    pub scrub_trusts_hashes: bool,
 }
 
 /// An append that waits for room in a directory's journal.
@@ -81,6 +86,8 @@ pub(crate) struct Core<I: Io> {
     pub(crate) cold_reads: Rc<Gate>,
     /// Bytes that cold reads under way may hold.
     pub(crate) cold_bytes: Cell<u64>,
+    /// What scrubbing has read and found.
+    pub(crate) scrubbed: Cell<ScrubStats>,
     pub(crate) bugs: Bugs,
 }
 

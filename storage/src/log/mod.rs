@@ -16,6 +16,7 @@ mod identity;
 mod read;
 pub(crate) mod records;
 pub(crate) mod remains;
+mod scrubbing;
 pub(crate) mod seldom;
 pub(crate) mod start;
 pub(crate) mod state;

@@ -177,7 +177,7 @@ impl<I: Io> Log<I> {
         Ok(ReadableSegment { table, file, path, view })
     }
 
-    async fn load_pages(&self, view: &SegmentView) -> Result<BlockTable> {
+    pub(super) async fn load_pages(&self, view: &SegmentView) -> Result<BlockTable> {
         match self.open_file(view.id, Part::Blocks, OpenMode::Existing).await {
             Ok(file) => {
                 let path = self.path.join(Part::Blocks.file_name(view.id));

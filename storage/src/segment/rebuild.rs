@@ -91,6 +91,20 @@ pub async fn complete<I: Io>(
     table: BlockTable,
     holes: bool,
 ) -> Result<Completed> {
+    complete_slowly(io, source, table, holes, async |_| Ok(())).await
+}
+
+/// As [`complete`], for those who are in no hurry: `pace` is told of every few bytes that were read, and may wait, or give up.
+///
+/// # Errors
+/// As [`complete`], and what `pace` says.
+pub(crate) async fn complete_slowly<I: Io>(
+    io: &I,
+    source: SegmentBytes<'_, I::File>,
+    table: BlockTable,
+    holes: bool,
+    mut pace: impl AsyncFnMut(u64) -> Result<()>,
+) -> Result<Completed> {
     let stored = (table.len() == source.len).then(|| table.partial_hash());
     let mut known = table;
     known.cut_to_whole_chunks(source.len);
@@ -124,6 +138,7 @@ pub async fn complete<I: Io>(
             grown.extend(&bytes[described..], starts);
             stream.pass(len);
             left -= len;
+            pace(len as u64).await?;
         }
         crc.check().map_err(|error| source.corrupt(position, error.to_string()))?;
     }

@@ -44,6 +44,27 @@ impl<F> SegmentBytes<'_, F> {
     }
 }
 
+impl<F: File> SegmentBytes<'_, F> {
+    /// Appends the bytes from `from`, which is aligned, up to `to` to `buffer`: one transfer at most.
+    pub(crate) async fn read(&self, from: u64, to: u64, buffer: &mut BytesMut) -> Result<()> {
+        let in_file = self.in_file();
+        let file_end = to.min(in_file);
+        if from < file_end {
+            let wanted = (file_end - from) as usize;
+            let read = self.file.read_at(from, align_up(wanted as u64) as usize).await?;
+            let bytes = read.as_ref().get(..wanted).ok_or_else(|| {
+                self.corrupt(from, format!("the file ends before byte {file_end}, which it should hold"))
+            })?;
+            buffer.extend_from_slice(bytes);
+        }
+        if to > in_file {
+            let tail_from = (from.max(in_file) - in_file) as usize;
+            buffer.extend_from_slice(&self.tail[tail_from..(to - in_file) as usize]);
+        }
+        Ok(())
+    }
+}
+
 /// A cursor over the batches of a segment.
 pub(crate) struct BatchStream<'a, I: Io> {
     io: &'a I,
@@ -175,20 +196,7 @@ impl<'a, I: Io> BatchStream<'a, I> {
         let to = chunk_end.min(from + TRANSFER_BYTES_MAX as u64).min(source.len);
         self.buffer.reserve((end.max(to) - from) as usize);
         self.allocated = self.allocated.max(self.buffer.capacity());
-        let in_file = source.in_file();
-        let file_end = to.min(in_file);
-        if from < file_end {
-            let wanted = (file_end - from) as usize;
-            let read = source.file.read_at(from, align_up(wanted as u64) as usize).await?;
-            let bytes = read.as_ref().get(..wanted).ok_or_else(|| {
-                source.corrupt(from, format!("the file ends before byte {file_end}, which it should hold"))
-            })?;
-            self.buffer.extend_from_slice(bytes);
-        }
-        if to > in_file {
-            let tail_from = (from.max(in_file) - in_file) as usize;
-            self.buffer.extend_from_slice(&source.tail[tail_from..(to - in_file) as usize]);
-        }
+        source.read(from, to, &mut self.buffer).await?;
         self.verify(from)?;
         self.io.yield_if_needed().await;
         Ok(())

@@ -225,14 +225,18 @@ impl BlockTable {
         self.last_start(chunks.max(1))
     }
 
+    /// The first batch that starts in a chunk; none when that is all inside a larger one.
+    pub(super) fn first_in_chunk(&self, chunk: usize) -> Option<Lookup> {
+        let chunk = self.index.get(chunk)?;
+        Some(Lookup {
+            position: u64::from(chunk.first?),
+            base_offset: self.base_offset + i64::from(chunk.offset_delta),
+        })
+    }
+
     /// The first batch of the last chunk among the first `chunks` in which one starts.
     pub(super) fn last_start(&self, chunks: usize) -> Option<Lookup> {
-        self.index.get(..chunks.min(self.index.len()))?.iter().rev().find_map(|chunk| {
-            Some(Lookup {
-                position: u64::from(chunk.first?),
-                base_offset: self.base_offset + i64::from(chunk.offset_delta),
-            })
-        })
+        (0..chunks.min(self.index.len())).rev().find_map(|chunk| self.first_in_chunk(chunk))
     }
 
     /// Whole chunks that are described; a page is worth writing when this has grown.

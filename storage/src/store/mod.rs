@@ -22,6 +22,8 @@ use crate::log::home::{Core, Directory};
 use crate::log::tables::Tables;
 use crate::log::{Bugs, Covered, Log, LogConfig, LogIdentity, SharedTenant};
 use crate::recovery::RecoveredCore;
+use crate::scrub::{Finding, ScrubStats, next_log};
+use crate::throttle::Throttle;
 use crate::types::LogId;
 use crate::{Result, StorageError};
 
@@ -78,6 +80,8 @@ pub struct StoreStats {
     pub open_files: usize,
     /// Rounds of write-back completed.
     pub rounds: u64,
+    /// What scrubbing has read and found.
+    pub scrubbed: ScrubStats,
     /// Each directory's journal.
     pub journals: Vec<JournalStats>,
     /// Directories that failed.
@@ -115,6 +119,7 @@ impl<I: Io> Store<I> {
             tables: Tables::default(),
             cold_reads: Gate::new(options.cold_reads_max.max(1)),
             cold_bytes: Cell::new(0),
+            scrubbed: Cell::default(),
             bugs: options.bugs,
         });
         let mut dirs = Vec::with_capacity(recovered.dirs.len());
@@ -248,6 +253,24 @@ impl<I: Io> Store<I> {
         Ok(swept)
     }
 
+    /// Verifies every log once, from the first whose id is `first` or above on, no faster than `throttle` allows; `tell` hears of what is
+    /// found. Returns false when the store closed meanwhile.
+    pub async fn scrub(&self, first: LogId, throttle: &mut Throttle, tell: &mut dyn FnMut(Finding)) -> bool {
+        let mut last = None;
+        loop {
+            let next = next_log(&self.logs.borrow(), first, last).cloned();
+            let Some(log) = next else { break };
+            last = Some(log.identity().log_id);
+            // One that was deleted meanwhile, or whose directory failed, has nothing to verify.
+            let _ended = log.scrub(throttle, tell).await;
+            if self.closing.get() {
+                return false;
+            }
+        }
+        ScrubStats::count(&self.core.scrubbed, |stats| stats.passes += 1);
+        true
+    }
+
     /// Bytes of all logs together, and the number of their segments. Asks every log.
     pub fn log_sizes(&self) -> (u64, u64) {
         let logs = self.logs.borrow();
@@ -265,6 +288,7 @@ impl<I: Io> Store<I> {
             cold_bytes: self.core.cold_bytes.get(),
             open_files: self.core.files.len(),
             rounds: self.dirs.iter().map(|dir| dir.rounds.get()).sum(),
+            scrubbed: self.core.scrubbed.get(),
             journals: self.dirs.iter().map(|dir| dir.journal.stats()).collect(),
             failed_dirs: self
                 .dirs

@@ -117,4 +117,5 @@ caught! {
     losing_the_newest_record_of_a_key_is_noticed: log.lose_newest_records,
     expiring_what_is_not_durable_is_noticed: log.expire_undurable_records,
     expiring_the_active_segment_is_noticed: log.expire_active_segment,
+    scrubbing_without_the_tail_is_noticed: log.scrub_without_tail,
 }

@@ -6,10 +6,12 @@ use std::rc::Rc;
 use bytes::BytesMut;
 use corelog_storage::StorageError;
 use corelog_storage::batch::{BatchBuilder, BatchHeader, find_timestamp};
-use corelog_storage::compaction::{ENTRY_BYTES, Throttle};
+use corelog_storage::compaction::ENTRY_BYTES;
 use corelog_storage::io::simulated::SimIo;
 use corelog_storage::io::{Class, Io};
 use corelog_storage::log::{CompactionMeans, Log, LogIdentity};
+use corelog_storage::scrub::Finding;
+use corelog_storage::throttle::Throttle;
 use corelog_storage::types::LogId;
 
 use crate::life::Process;
@@ -49,7 +51,8 @@ async fn step(process: &Rc<Process>) {
         58..59 => enforce_retention(process).await,
         59..60 => sweep(process).await,
         60..64 => compact(process).await,
-        64..80 => read(process).await,
+        64..66 => scrub(process).await,
+        66..80 => read(process).await,
         80..86 => look_up(process).await,
         86..90 => create(process).await,
         90..92 => delete(process).await,
@@ -266,6 +269,17 @@ async fn sweep(process: &Rc<Process>) {
             process.accept(&error);
         }
     }
+}
+
+/// Nothing of these disks rots: whatever scrubbing finds was never there.
+async fn scrub(process: &Rc<Process>) {
+    let first = LogId(process.below(LOGS_MAX as u64 * 4) * 0x0101_0101);
+    let mut throttle = Throttle::new(if process.one_in(2) { 1e6 } else { f64::MAX }, process.io.now_ns());
+    let store = &process.stores[process.below(process.stores.len() as u64) as usize];
+    let mut tell = |finding| {
+        assert!(matches!(finding, Finding::Mended { .. }), "a false alarm: {finding:?}");
+    };
+    store.scrub(first, &mut throttle, &mut tell).await;
 }
 
 async fn read(process: &Rc<Process>) {

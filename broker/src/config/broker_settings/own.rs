@@ -14,5 +14,7 @@ pub(super) const OWN: &[Setting] = &[
     key::int("corelog.frame.timeout.ms", Some("30000")).at_least(1).acts("How long a request may take to arrive once it has begun, in milliseconds."),
     key::int("corelog.shutdown.timeout.ms", Some("10000")).at_least(0).acts("How long SIGTERM waits for requests under way, in milliseconds."),
     key::string("corelog.validate.records", Some("full")).one_of(&["full", "header"]).acts("`full` walks every record of a batch as Kafka does, decompressing it; `header` checks the batch's header and checksum only."),
+    key::long("corelog.scrub.bytes.per.second", Some("10485760")).at_least(0).acts("How fast segments are read to verify them when nobody asks for them, in bytes per second of the whole node. 0: never."),
+    key::long("corelog.scrub.interval.ms", Some("604800000")).at_least(0).acts("How often all segments are verified, in milliseconds, when corelog.scrub.bytes.per.second is enough for that."),
     key::string("corelog.metrics.listen", Some("")).acts("host:port that serves Prometheus text at /metrics. Empty: none."),
 ];

@@ -1,4 +1,4 @@
-//! How long compaction must pause to stay below a rate (`log.cleaner.io.max.bytes.per.second`). Pure.
+//! How long compaction or scrubbing must pause to stay below its rate. Pure.
 
 /// Bytes per second, allowed and used.
 #[derive(Debug, Clone, Copy)]
@@ -28,5 +28,20 @@ impl Throttle {
         }
         // A rate of next to nothing must not overflow; a long pause is looked at again.
         pause_ns.min(60e9) as u64
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_rate_is_kept_over_any_second_and_unused_allowance_is_not_saved_up() {
+        let mut throttle = Throttle::new(1000.0, 0);
+        assert_eq!(throttle.pause_ns(100, 0), 100_000_000);
+        assert_eq!(throttle.pause_ns(100, 100_000_000), 100_000_000);
+        assert_eq!(throttle.pause_ns(100, 5_000_000_000), 0);
+        assert_eq!(throttle.pause_ns(1000, 5_000_000_000), 1_000_000_000, "the idle seconds do not count");
+        assert_eq!(Throttle::new(f64::MAX, 0).pause_ns(u64::MAX, 0), 0);
     }
 }
