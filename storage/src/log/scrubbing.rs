@@ -12,12 +12,12 @@ use super::Log;
 use super::files::Part;
 use super::state::SegmentId;
 use super::tables::SegmentView;
+use crate::Result;
 use crate::io::{Io, TRANSFER_BYTES_MAX};
 use crate::scrub::{Finding, ScrubStats};
 use crate::segment::{self, BlockTable, Damage, SegmentBytes, SegmentCheck};
 use crate::throttle::Throttle;
 use crate::types::Offset;
-use crate::Result;
 
 /// What a segment turned out to be.
 enum Verdict {

@@ -54,7 +54,8 @@ impl<'a, I: Io> SegmentReader<'a, I> {
     }
 
     /// The batches from the one that holds `offset` on (or the next one, where compaction left a hole): as many as fit
-    /// into `max_bytes`, and the first one also when it takes up to `first_bytes_max`. Empty at the end of the segment.
+    /// into `max_bytes`, and the first one also when it takes up to `first_bytes_max`. Empty at the end of the segment. What is sound
+    /// in front of damaged bytes comes as if it were the end.
     /// Memory: what comes back, and one transfer of 512 KiB.
     ///
     /// # Errors
@@ -86,13 +87,20 @@ impl<'a, I: Io> SegmentReader<'a, I> {
             if !fits {
                 break;
             }
+            match stream.bytes(len + batch.total_len()).await {
+                Err(error) if len > 0 && error.is_corruption() => break,
+                bytes => bytes?,
+            };
             len += batch.total_len();
             next_offset = batch.next_offset();
             // Nothing is read to find that not even a header fits any more.
             if len + HEADER_BYTES > max_bytes {
                 break;
             }
-            header = stream.header(len).await?;
+            header = match stream.header(len).await {
+                Err(error) if error.is_corruption() => break,
+                next => next?,
+            };
         }
         if len == 0 {
             let refused_bytes = header.map(|first| first.total_len());

@@ -197,12 +197,19 @@ impl<'a, I: Io> BatchStream<'a, I> {
         self.buffer.reserve((end.max(to) - from) as usize);
         self.allocated = self.allocated.max(self.buffer.capacity());
         source.read(from, to, &mut self.buffer).await?;
-        self.verify(from)?;
+        if let Err((sound_end, error)) = self.verify(from) {
+            // What is sound before it may be all that is asked for; who needs more comes again.
+            self.buffer.truncate((sound_end - self.buffer_at) as usize);
+            if sound_end == from {
+                return Err(error);
+            }
+        }
         self.io.yield_if_needed().await;
         Ok(())
     }
 
-    fn verify(&self, from: u64) -> Result<()> {
+    /// Holds what was loaded from `from` on against its hashes; fails with where the first chunk begins that is not sound.
+    fn verify(&self, from: u64) -> std::result::Result<(), (u64, StorageError)> {
         let loaded = &self.buffer[(from - self.buffer_at) as usize..];
         let first = (from / CHUNK_BYTES as u64) as usize;
         for (chunk, bytes) in (first..).zip(loaded.chunks(CHUNK_BYTES)) {
@@ -210,7 +217,7 @@ impl<'a, I: Io> BatchStream<'a, I> {
             let described = range.end - range.start == bytes.len() as u64;
             if described && !self.table.verify(chunk, bytes) {
                 let what = format!("the {} bytes from here do not have the recorded hash", bytes.len());
-                return Err(self.source.corrupt(range.start, what));
+                return Err((range.start, self.source.corrupt(range.start, what)));
             }
         }
         Ok(())

@@ -431,6 +431,34 @@ fn every_flipped_bit_of_a_segment_is_found_by_a_cold_read() {
 }
 
 #[test]
+fn what_is_sound_in_front_of_damage_is_read_and_nothing_that_reaches_into_it() {
+    let sizes: Vec<_> = (0..60).map(|i| [100, 30_000, 70_000][i % 3]).collect();
+    let model = Model::new(&sizes, |i| i as i64 + 5);
+    let disk = Disk::new();
+    let file = disk.write("/segment", &model.bytes);
+    let table = model.table(ALIGN);
+    let chunks = model.bytes.len().div_ceil(CHUNK_BYTES);
+    assert!(chunks > TRANSFER_BYTES_MAX / CHUNK_BYTES * 2);
+    for chunk in 0..chunks {
+        let damage = chunk * CHUNK_BYTES;
+        disk.simulation.flip_bit("/segment", damage as u64 * 8);
+        // The first batch that ends behind where the damage starts.
+        let first = (0..model.starts.len())
+            .find(|i| model.starts[*i].position as usize + model.batch(*i).len() > damage)
+            .unwrap();
+        let position = model.starts[first].position as usize;
+        let offset = model.starts[first].base_offset;
+        if first > 0 {
+            let read = disk.read(&file, &table, &[], BASE, usize::MAX / 2).unwrap();
+            assert_eq!((&read.bytes[..], read.next_offset), (&model.bytes[..position], offset), "{chunk}");
+        }
+        let error = disk.read(&file, &table, &[], offset, usize::MAX / 2).unwrap_err();
+        assert!(matches!(error, StorageError::Corrupt { .. }), "{error}");
+        disk.simulation.flip_bit("/segment", damage as u64 * 8);
+    }
+}
+
+#[test]
 fn rebuilding_finds_every_flipped_bit_but_those_of_the_leader_epoch() {
     let model = Model::small();
     let disk = Disk::new();

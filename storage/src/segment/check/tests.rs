@@ -1,3 +1,5 @@
+//! A check finds what is damaged, wherever it is, and what is not it leaves in peace.
+
 use super::*;
 use crate::batch::{BatchBuilder, assign_offsets};
 use crate::segment::BatchStart;
