@@ -9,6 +9,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use corelog_logic::controller::TopicId;
+use xxhash_rust::xxh3::xxh3_64;
 
 use super::durable;
 use super::error::{ControlError, Result};
@@ -19,6 +20,8 @@ const LOCK: &str = ".lock";
 const HARMLESS: [&str; 3] = [LOCK, "meta.properties.new", "lost+found"];
 /// The format of everything in a log directory (decision 0001).
 const FORMAT: &str = "1";
+/// The key of the checksum over the others, and no word of Kafka's.
+const HASH: &str = "corelog.hash";
 /// Node id when none is configured.
 const NODE_ID_DEFAULT: i32 = 1;
 
@@ -189,7 +192,25 @@ fn read(dir: &Path) -> Result<Meta> {
     let node_id = node_id.parse().ok().filter(|id| *id >= 0).ok_or_else(|| {
         ControlError::corrupt(&path, 0, format!("node.id={node_id} is not a number from 0 on"))
     })?;
-    Ok(Meta { cluster_id: get("cluster.id")?, node_id, directory_id: get("directory.id")? })
+    let meta = Meta { cluster_id: get("cluster.id")?, node_id, directory_id: get("directory.id")? };
+    // Earlier versions wrote none.
+    match properties.get(HASH) {
+        Some(hash) if *hash != meta.hash() => {
+            let what = format!(
+                "it does not match its checksum; restore it, or remove the line {HASH} when all else in it is right"
+            );
+            Err(ControlError::corrupt(path, 0, what))
+        }
+        _ => Ok(meta),
+    }
+}
+
+impl Meta {
+    /// A checksum over all that it says.
+    fn hash(&self) -> String {
+        let Self { cluster_id, node_id, directory_id } = self;
+        format!("{:016x}", xxh3_64(format!("{cluster_id}\n{node_id}\n{directory_id}\n{FORMAT}").as_bytes()))
+    }
 }
 
 /// Takes the directory's lock for the life of the process.
@@ -213,11 +234,13 @@ fn lock(dir: &Path) -> Result<File> {
 
 fn create(dir: &Path, cluster_id: &str, node_id: i32) -> Result<String> {
     let directory_id = random_id();
+    let meta = Meta { cluster_id: cluster_id.to_owned(), node_id, directory_id };
+    let (directory_id, hash) = (&meta.directory_id, meta.hash());
     let text = format!(
-        "version=1\ncluster.id={cluster_id}\nnode.id={node_id}\ndirectory.id={directory_id}\ncorelog.format={FORMAT}\n"
+        "version=1\ncluster.id={cluster_id}\nnode.id={node_id}\ndirectory.id={directory_id}\ncorelog.format={FORMAT}\n{HASH}={hash}\n"
     );
     durable::replace(&dir.join(META_PROPERTIES), text.as_bytes())?;
-    Ok(directory_id)
+    Ok(meta.directory_id)
 }
 
 /// A UUID in Kafka's form.

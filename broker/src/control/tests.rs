@@ -388,4 +388,31 @@ mod log_dirs {
         fs::write(a.join("meta.properties"), text.replace("node.id=5", "node.id=five")).unwrap();
         assert!(why(open_log_dirs(&[a], None)).contains("node.id=five"));
     }
+
+    #[test]
+    fn no_flipped_bit_of_an_identity_makes_another_and_one_without_a_checksum_is_read() {
+        let base = tempfile::tempdir().unwrap();
+        let dirs = [base.path().to_owned()];
+        let ids = |identity: &Identity| {
+            (identity.cluster_id.clone(), identity.node_id, identity.dirs[0].directory_id.clone())
+        };
+        let sound = ids(&open_log_dirs(&dirs, None).unwrap());
+        let path = base.path().join("meta.properties");
+        let text = fs::read(&path).unwrap();
+        let mut refused = 0;
+        for bit in 0..text.len() * 8 {
+            let mut flipped = text.clone();
+            flipped[bit / 8] ^= 1 << (bit % 8);
+            fs::write(&path, flipped).unwrap();
+            match open_log_dirs(&dirs, None) {
+                Ok(identity) => assert_eq!(ids(&identity), sound, "bit {bit}"),
+                Err(_) => refused += 1,
+            }
+        }
+        assert!(refused > 8 * 60, "{refused}");
+        let text = String::from_utf8(text).unwrap();
+        let (earlier, _) = text.split_once("corelog.hash").unwrap();
+        fs::write(&path, earlier).unwrap();
+        assert_eq!(ids(&open_log_dirs(&dirs, None).unwrap()), sound);
+    }
 }

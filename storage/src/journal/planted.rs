@@ -22,4 +22,6 @@ pub struct Bugs {
     pub skip_in_place_flush: bool,
     /// Replay does not hold blocks in segments against the hashes of their entries.
     pub trust_blocks_in_place: bool,
+    /// Replay takes a commit's entries as they are, whatever their hash.
+    pub accept_wrong_hash: bool,
 }

@@ -38,6 +38,15 @@ pub struct Replayed<'a> {
     pub in_place: Range<usize>,
 }
 
+/// A part of a segment, as it is in its file.
+#[derive(Debug)]
+pub struct SegmentBlocks {
+    /// The file.
+    pub path: PathBuf,
+    /// What there is of the blocks that were asked for.
+    pub bytes: Vec<u8>,
+}
+
 /// Who takes what replay finds.
 pub trait Visitor {
     /// Reads these bytes of the entry's segment, as far as the file goes. None when the entry is not needed.
@@ -45,7 +54,7 @@ pub trait Visitor {
         &mut self,
         entry: &EntryHeader,
         blocks: Range<u64>,
-    ) -> impl Future<Output = Result<Option<Vec<u8>>>>;
+    ) -> impl Future<Output = Result<Option<SegmentBlocks>>>;
 
     /// Takes one entry.
     fn entry(&mut self, entry: Replayed<'_>) -> impl Future<Output = Result<()>>;
@@ -73,12 +82,17 @@ struct Found<F> {
     header: ExtentHeader,
 }
 
-/// What commits anywhere in the directory claim: the highest durable position of each session.
-struct Claims(HashMap<u64, u64>);
+/// What is found anywhere in the directory, whether or not the chain leads there.
+struct Claims {
+    /// The highest durable position that a commit of each session claims.
+    durable: HashMap<u64, u64>,
+    /// Extents whose first block is neither a header nor zeros.
+    headless: Vec<PathBuf>,
+}
 
 impl Claims {
     fn note(&mut self, header: &CommitHeader) {
-        if let Some(highest) = self.0.get_mut(&header.session) {
+        if let Some(highest) = self.durable.get_mut(&header.session) {
             *highest = (*highest).max(header.durable_position);
         }
     }
@@ -119,7 +133,8 @@ pub async fn replay<I: Io>(
         .map(|(session, live)| (*session, *live))
         .collect();
     live.sort_unstable();
-    let mut claims = Claims(live.iter().map(|(session, _)| (*session, 0)).collect());
+    let durable = live.iter().map(|(session, _)| (*session, 0)).collect();
+    let mut claims = Claims { durable, headless: Vec::new() };
     let mut extents: HashMap<u64, Vec<Found<I::File>>> = HashMap::new();
     for entry in io.read_dir(dir).await? {
         if parse_file_name(&entry.name, EXTENT_ENDING).is_none() {
@@ -136,7 +151,10 @@ pub async fn replay<I: Io>(
                 return Err(StorageError::UnknownVersion { path, what, found, known });
             }
             // Torn when it was opened, or damaged since: its commits tell.
-            ExtentBlock::Invalid => claims.scan(&file, len, EXTENT_OVERHEAD_BYTES).await?,
+            ExtentBlock::Invalid => {
+                claims.scan(&file, len, EXTENT_OVERHEAD_BYTES).await?;
+                claims.headless.push(path);
+            }
             ExtentBlock::Header(header) => match sessions.get(&header.session) {
                 Some(&RETIRED) if !bugs.accept_old_session => {}
                 None => {
@@ -170,8 +188,8 @@ pub async fn replay<I: Io>(
 enum Assembled {
     /// The checkpoint covers it, or its log is gone.
     NotNeeded,
-    /// The segment does not hold what the entry says.
-    Torn,
+    /// This segment does not hold what the entry says.
+    Torn(PathBuf),
     /// The batch, and the part of it that the segment holds.
     Whole(Vec<u8>, Range<usize>),
 }
@@ -187,14 +205,16 @@ struct Chain {
     previous_hash: u64,
     /// File and byte where the chain was left.
     left_at: Option<(PathBuf, u64)>,
+    /// Segment of the blocks that are not what their entry says, where that is why.
+    torn_blocks: Option<PathBuf>,
     entries: u64,
     bytes: u64,
 }
 
 impl Chain {
     fn new(session: u64, live: u64, bugs: Bugs) -> Self {
-        let (position, previous_hash, left_at) = (0, session, None);
-        Self { session, live, bugs, position, previous_hash, left_at, entries: 0, bytes: 0 }
+        let (position, previous_hash, left_at, torn_blocks) = (0, session, None, None);
+        Self { session, live, bugs, position, previous_hash, left_at, torn_blocks, entries: 0, bytes: 0 }
     }
 
     async fn follow<F: File>(
@@ -268,7 +288,8 @@ impl Chain {
             claims.note(&header);
             let body =
                 window.at(at, header.len as usize).await?.and_then(|all| all.get(COMMIT_HEADER_BYTES..));
-            let Some(body) = body.filter(|body| header.body_is_whole(body)) else { return Ok(at) };
+            let whole = |body: &&[u8]| header.body_is_whole(body) || self.bugs.accept_wrong_hash;
+            let Some(body) = body.filter(whole) else { return Ok(at) };
             if header.position + header.padded_len() > self.live
                 && !self.deliver(extent, at, &header, body, visitor).await?
             {
@@ -316,7 +337,8 @@ impl Chain {
                     return Err(corrupt(nth, "is not cut as its position and length ask for"));
                 };
                 assembled = self.assemble(&header, &in_place, visitor).await?;
-                if matches!(assembled, Assembled::Torn) {
+                if let Assembled::Torn(segment) = assembled {
+                    self.torn_blocks = Some(segment);
                     return Ok(false);
                 }
             }
@@ -326,7 +348,7 @@ impl Chain {
             let (session, commit_position, core) = (self.session, commit.position, extent.header.core);
             let (payload, in_place) = match &assembled {
                 Assembled::Whole(batch, in_place) => (&batch[..], in_place.clone()),
-                Assembled::NotNeeded | Assembled::Torn => (payload, 0..0),
+                Assembled::NotNeeded | Assembled::Torn(_) => (payload, 0..0),
             };
             visitor.entry(Replayed { core, session, commit_position, header, payload, in_place }).await?;
             self.entries += 1;
@@ -346,8 +368,9 @@ impl Chain {
         let Some(blocks) = visitor.blocks(header, from..from + in_place.cut.blocks as u64).await? else {
             return Ok(Assembled::NotNeeded);
         };
+        let SegmentBlocks { path, bytes: blocks } = blocks;
         if !in_place.blocks_are_whole(&blocks) && !self.bugs.trust_blocks_in_place {
-            return Ok(Assembled::Torn);
+            return Ok(Assembled::Torn(path));
         }
         let batch = [in_place.head, &blocks, in_place.tail].concat();
         let written = in_place.cut.head..in_place.cut.head + blocks.len();
@@ -356,14 +379,21 @@ impl Chain {
 
     /// A break is corruption when something behind it was issued knowing that what is missing was on the disk.
     fn judge(&self, dir: &Path, claims: &Claims) -> Result<()> {
-        let durable = claims.0.get(&self.session).copied().unwrap_or(0);
+        let durable = claims.durable.get(&self.session).copied().unwrap_or(0);
         let below_live = self.position < self.live && durable >= self.live;
         if (durable > self.position || below_live) && !self.bugs.accept_unchained {
             let (path, position) = self.left_at.clone().unwrap_or_else(|| (dir.to_path_buf(), 0));
-            let what = format!(
+            let mut what = format!(
                 "the journal of session {:016x} breaks at {}, but a later commit says that all below {durable} was on the disk",
                 self.session, self.position
             );
+            // Any of these may be what the chain should have led to.
+            for headless in &claims.headless {
+                what += &format!("; the first block of {} is damaged", headless.display());
+            }
+            if let Some(segment) = &self.torn_blocks {
+                what += &format!("; blocks of {} are not what was written", segment.display());
+            }
             return Err(StorageError::Corrupt { path, position, what });
         }
         Ok(())

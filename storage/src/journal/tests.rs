@@ -67,7 +67,7 @@ fn listener() -> (Rc<Heard>, Rc<dyn Committed>) {
 struct Each<F>(F);
 
 impl<F: FnMut(Replayed<'_>)> Visitor for Each<F> {
-    async fn blocks(&mut self, _: &EntryHeader, _: Range<u64>) -> Result<Option<Vec<u8>>> {
+    async fn blocks(&mut self, _: &EntryHeader, _: Range<u64>) -> Result<Option<SegmentBlocks>> {
         Ok(None)
     }
 

@@ -123,7 +123,12 @@ impl<I: Io> CleanedWriter<I> {
         if !table.is_empty() {
             let _turn = log.write_turn.pass().await;
             log.check()?;
-            match log.write_pages(self.id, &table, 0).await {
+            // Flushed: where offsets have holes nothing else says which they were.
+            let described = match log.write_pages(self.id, &table, 0).await {
+                Ok(file) => file.flush().await,
+                Err(error) => Err(error),
+            };
+            match described {
                 // What is missing is made from the segment when it is needed.
                 Err(error) if !error.is_disk_full() => return Err(log.or_fail(error)),
                 _ => {}

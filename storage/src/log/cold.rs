@@ -75,7 +75,7 @@ impl<I: Io> Log<I> {
     }
 
     /// Whoever runs the broker must hear of corruption, and not only the client that met it.
-    fn tell(&self, error: &StorageError) {
+    pub(super) fn tell(&self, error: &StorageError) {
         if matches!(error, StorageError::Corrupt { .. }) && self.told_corrupt.due(self.core.io.now_ns()) {
             tracing::error!("records of {} cannot be read: {error}", self.identity.dir_name());
         }

@@ -65,6 +65,8 @@ pub struct Bugs {
     pub scrub_without_tail: bool,
     /// Scrub does not compare hashes.
     pub scrub_trusts_hashes: bool,
+    /// A segment's table is made again without a look at what the batches' own checksums leave out.
+    pub trust_batch_headers: bool,
 }
 
 /// An append that waits for room in a directory's journal.

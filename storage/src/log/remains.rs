@@ -3,12 +3,13 @@
 //! Called by `store` behind a checkpoint that says so, never before. What cannot be removed costs space and nothing else, so an
 //! error here is a warning. Only names that this crate makes are touched.
 
+use std::collections::HashSet;
 use std::path::Path;
 
 use super::Log;
 use super::files::{FileKey, Part};
 use super::state::{ClosedSegment, SegmentId};
-use crate::io::Io;
+use crate::io::{DirEntry, Io};
 use crate::segment::{self, SegmentName};
 use crate::{Result, StorageError};
 
@@ -48,8 +49,13 @@ impl<I: Io> Log<I> {
         if self.check().is_err() {
             return Ok(0);
         }
+        let entries = self.core.io.read_dir(&self.path).await?;
+        if let Some(error) = self.missing(&entries) {
+            self.tell(&error);
+            return Ok(0);
+        }
         let mut swept = 0;
-        for entry in self.core.io.read_dir(&self.path).await? {
+        for entry in entries {
             let path = self.path.join(&entry.name);
             let remains = match segment::parse_file_name(&entry.name) {
                 // Asked now and not when it was listed: a segment may have been begun since.
@@ -62,6 +68,17 @@ impl<I: Io> Log<I> {
             }
         }
         Ok(swept)
+    }
+
+    /// A closed segment that is not in its directory. Then the checkpoint is not the last one that was written, and what it does not
+    /// name may be all that is left of that segment.
+    fn missing(&self, entries: &[DirEntry]) -> Option<StorageError> {
+        let state = self.state.borrow();
+        let found: HashSet<&str> = entries.iter().map(|entry| entry.name.as_str()).collect();
+        let mut names = state.closed.iter().map(|segment| Part::Log.file_name(segment.id()));
+        let name = names.find(|name| !found.contains(name.as_str()))?;
+        let what = "the checkpoint names it, and it is not there".to_owned();
+        Some(StorageError::Corrupt { path: self.path.join(name), position: 0, what })
     }
 
     fn is_named(&self, id: SegmentId) -> bool {

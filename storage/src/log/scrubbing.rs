@@ -15,7 +15,7 @@ use super::tables::SegmentView;
 use crate::Result;
 use crate::io::{Io, TRANSFER_BYTES_MAX};
 use crate::scrub::{Finding, ScrubStats};
-use crate::segment::{self, BlockTable, Damage, SegmentBytes, SegmentCheck};
+use crate::segment::{self, BlockTable, Damage, Expected, SegmentBytes, SegmentCheck};
 use crate::throttle::Throttle;
 use crate::types::Offset;
 
@@ -93,7 +93,9 @@ impl<I: Io> Log<I> {
             let described = table.len();
             let pace = async |bytes| self.pause(throttle, bytes).await;
             let table = Rc::unwrap_or_clone(table);
-            let whole = segment::complete_slowly(&self.core.io, source, table, holes, pace).await?;
+            let leader_epochs = self.known_epochs();
+            let expected = Expected { holes, leader_epochs: leader_epochs.entries() };
+            let whole = segment::complete_slowly(&self.core.io, source, table, expected, pace).await?;
             return Ok(Verdict::WithoutIndex { table: Rc::new(whole.table), described });
         }
         let (mut first, mut places) = (None, 0);
@@ -129,7 +131,7 @@ impl<I: Io> Log<I> {
             return Ok(false);
         }
         match self.write_pages(id, &table, described).await {
-            Ok(()) => {}
+            Ok(_) => {}
             // It is made again in memory whenever it is needed, until there is room.
             Err(error) if error.is_disk_full() => return Ok(false),
             Err(error) => return Err(self.or_fail(error)),

@@ -10,13 +10,13 @@ use std::rc::Rc;
 
 use bytes::Bytes;
 
-use super::Log;
 use super::files::Part;
 use super::state::{ClosedSegment, SegmentId};
+use super::{LeaderEpochs, Log};
 use crate::Result;
 use crate::StorageError;
 use crate::io::{File, Io, OpenMode};
-use crate::segment::{self, BlockTable, PAGE_BYTES, PAGE_CHUNKS, SegmentBytes};
+use crate::segment::{self, BlockTable, Expected, PAGE_BYTES, PAGE_CHUNKS, SegmentBytes};
 use crate::types::LogId;
 
 /// Memory for the tables of closed segments, in bytes per core. A segment of 1 GiB takes 512 KiB.
@@ -145,7 +145,13 @@ impl<I: Io> Log<I> {
             let path = self.path.join(Part::Log.file_name(view.id));
             let file = self.segment_file(view).await?;
             let source = SegmentBytes { file: &*file, path: &path, len: view.len, tail: &view.tail };
-            segment::complete(&self.core.io, source, stored, view.id.generation > 0).await?.table
+            let leader_epochs = self.known_epochs();
+            let expected = Expected { holes: view.id.generation > 0, leader_epochs: leader_epochs.entries() };
+            let table = segment::complete(&self.core.io, source, stored, expected).await?.table;
+            if !view.open {
+                self.renew_pages(view.id, &table).await?;
+            }
+            table
         };
         let table = Rc::new(table);
         if view.open {
@@ -166,7 +172,14 @@ impl<I: Io> Log<I> {
         // A view may be older than its segment's removal: then the file must not come back.
         let open = view.open && self.has_segment(view.id);
         let mode = if open { OpenMode::CreateOrOpen } else { OpenMode::Existing };
-        self.open_file(view.id, Part::Log, mode).await
+        match self.open_file(view.id, Part::Log, mode).await {
+            Err(error) if error.is_not_found() && self.check().is_ok() && self.has_segment(view.id) => {
+                let path = self.path.join(Part::Log.file_name(view.id));
+                let what = format!("the checkpoint names it, with {} bytes, and it is not there", view.len);
+                Err(StorageError::Corrupt { path, position: 0, what })
+            }
+            opened => opened,
+        }
     }
 
     /// Makes a segment ready to be read.
@@ -190,9 +203,36 @@ impl<I: Io> Log<I> {
         }
     }
 
+    /// The leader epochs that batches are held against.
+    pub(super) fn known_epochs(&self) -> LeaderEpochs {
+        match self.core.bugs.trust_batch_headers {
+            true => LeaderEpochs::default(),
+            false => self.leader_epochs(),
+        }
+    }
+
+    /// Writes a closed segment's pages again, which were lost or did not verify. Where the log's turn is taken they wait for whoever needs
+    /// the table next.
+    async fn renew_pages(&self, id: SegmentId, table: &BlockTable) -> Result<()> {
+        let Some(_turn) = self.write_turn.try_pass() else { return Ok(()) };
+        if self.check().is_err() || !self.has_segment(id) {
+            return Ok(());
+        }
+        tracing::info!("the index of segment {} of {self:?} was made again from its batches", id.base_offset);
+        match self.write_pages(id, table, 0).await {
+            Err(error) if !error.is_disk_full() => Err(self.or_fail(error)),
+            _ => Ok(()),
+        }
+    }
+
     /// Writes the pages that describe anything from byte `from` on. Not flushed: a page that is lost is made again. Called
     /// when a checkpoint covers what they describe, never before.
-    pub(crate) async fn write_pages(&self, id: SegmentId, table: &BlockTable, from: u64) -> Result<()> {
+    pub(crate) async fn write_pages(
+        &self,
+        id: SegmentId,
+        table: &BlockTable,
+        from: u64,
+    ) -> Result<Rc<I::File>> {
         let file = self.open_file(id, Part::Blocks, OpenMode::CreateOrOpen).await?;
         let first = (from / segment::CHUNK_BYTES as u64) as usize / PAGE_CHUNKS;
         for page in first..table.page_count() {
@@ -200,6 +240,6 @@ impl<I: Io> Log<I> {
             buf.as_mut().copy_from_slice(&table.page(page));
             file.write_at(buf, (page * PAGE_BYTES) as u64).await?;
         }
-        Ok(())
+        Ok(file)
     }
 }

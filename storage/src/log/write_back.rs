@@ -192,10 +192,16 @@ impl<I: Io> Log<I> {
                 open: true,
                 table: stretch.table.take(),
             };
-            let mut table = self.table(&view).await?;
             stretch.tail = self.gather_tail(stretch);
-            self.feed_table(stretch, Rc::make_mut(&mut table)).await;
-            stretch.table = Some(table);
+            match self.table(&view).await {
+                Ok(mut table) => {
+                    self.feed_table(stretch, Rc::make_mut(&mut table)).await;
+                    stretch.table = Some(table);
+                }
+                // What was written before is damaged. It is not served; what is written now is sound, and so are the other logs.
+                Err(error) if error.is_corruption() => self.tell(&error),
+                Err(error) => return Err(error),
+            }
         } else {
             stretch.tail = stretch.tail_before.clone();
         }

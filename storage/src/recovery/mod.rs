@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 
 use crate::checkpoint::{self, CheckpointLog, FileIdentity, Record};
 use crate::io::Io;
-use crate::journal::{self, EntryHeader, RETIRED, Replayed, Visitor};
+use crate::journal::{self, EntryHeader, RETIRED, Replayed, SegmentBlocks, Visitor};
 use crate::log::together::together;
 use crate::log::{ClosedSegment, Covered, LogIdentity, Tenant, records};
 use crate::types::LogId;
@@ -322,7 +322,7 @@ struct Applying<'a, I: Io> {
 }
 
 impl<I: Io> Visitor for Applying<'_, I> {
-    async fn blocks(&mut self, entry: &EntryHeader, blocks: Range<u64>) -> Result<Option<Vec<u8>>> {
+    async fn blocks(&mut self, entry: &EntryHeader, blocks: Range<u64>) -> Result<Option<SegmentBlocks>> {
         match self.logs.get(&entry.log_id).filter(|log| log.needs(entry)) {
             Some(log) => log.read_blocks(self.recovery.io, entry, blocks).await.map(Some),
             None => Ok(None),

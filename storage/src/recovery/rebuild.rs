@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use crate::batch::BatchHeader;
 use crate::io::{ALIGN, File, Io, OpenMode, TRANSFER_BYTES_MAX, align_down, align_up};
-use crate::journal::{EntryHeader, EntryKind, Replayed};
+use crate::journal::{EntryHeader, EntryKind, Replayed, SegmentBlocks};
 use crate::log::start::below_start;
 use crate::log::{ClosedSegment, Covered, LogIdentity, Tenant};
 use crate::segment;
@@ -228,10 +228,10 @@ impl Rebuild {
         io: &I,
         entry: &EntryHeader,
         blocks: Range<u64>,
-    ) -> Result<Vec<u8>> {
+    ) -> Result<SegmentBlocks> {
         let path = self.path.join(segment::log_file_name(entry.segment_base_offset));
         let file = match io.open(&path, OpenMode::Existing).await {
-            Err(error) if error.is_not_found() => return Ok(Vec::new()),
+            Err(error) if error.is_not_found() => return Ok(SegmentBlocks { path, bytes: Vec::new() }),
             opened => opened?,
         };
         let mut bytes = Vec::with_capacity((blocks.end - blocks.start) as usize);
@@ -245,7 +245,7 @@ impl Rebuild {
             }
             position += len as u64;
         }
-        Ok(bytes)
+        Ok(SegmentBlocks { path, bytes })
     }
 
     fn require(&self, what: &str, expected: u64, found: u64) -> std::result::Result<(), NotApplied> {

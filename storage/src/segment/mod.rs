@@ -22,7 +22,7 @@ pub use names::{
 pub use page::{PAGE_BYTES, PAGE_CHUNKS};
 pub use reader::{ColdBatches, Found, SegmentReader};
 pub(crate) use rebuild::complete_slowly;
-pub use rebuild::{Completed, complete, load, read_pages};
+pub use rebuild::{Completed, Expected, complete, load, read_pages};
 pub(crate) use stream::BatchStream;
 pub use stream::SegmentBytes;
 pub use table::{BatchStart, BlockTable, CHUNK_BYTES, Lookup};

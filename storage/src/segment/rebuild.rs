@@ -8,7 +8,7 @@ use std::path::Path;
 use super::page::{self, PAGE_BYTES, PAGE_CHUNKS, PageError, decode_page};
 use super::stream::{BatchStream, SegmentBytes};
 use super::table::{BatchStart, BlockTable, CHUNK_BYTES, Lookup};
-use crate::batch::CrcOfPieces;
+use crate::batch::{BatchHeader, CrcOfPieces};
 use crate::io::{File, Io, TRANSFER_BYTES_MAX};
 use crate::types::Offset;
 use crate::{Result, StorageError};
@@ -79,9 +79,34 @@ pub struct Completed {
     pub next_offset: Offset,
 }
 
+/// What a batch's own checksum leaves out, and the log knows otherwise.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Expected<'a> {
+    /// Whether compaction may have left holes between the offsets.
+    pub holes: bool,
+    /// The log's leader epochs, each with the offset that it began at, oldest first. What lies below the first is not held against them.
+    pub leader_epochs: &'a [(i32, Offset)],
+}
+
+impl Expected<'_> {
+    /// Why a batch is not the one that should follow here.
+    fn refuse(&self, header: &BatchHeader, next_offset: Offset) -> Option<String> {
+        let base_offset = header.base_offset;
+        if base_offset < next_offset || (base_offset > next_offset && !self.holes) {
+            return Some(format!("offset {next_offset} should follow here and {base_offset} does"));
+        }
+        // By its last offset: the log's start may lie inside a batch, and its first epoch begins there then.
+        let after = self.leader_epochs.partition_point(|(_, start)| *start <= header.last_offset());
+        let (expected, _) = self.leader_epochs.get(after.checked_sub(1)?)?;
+        let found = header.partition_leader_epoch;
+        (*expected != found).then(|| {
+            format!("offset {base_offset} was written in leader epoch {expected}, and {found} is here")
+        })
+    }
+}
+
 /// Completes a table that describes the start of a segment, or nothing at all, by scanning the rest: the CRC of every batch
-/// and the chain of offsets are verified, and the hash of every chunk that is known. `holes` says whether compaction may have left
-/// some between the offsets. Memory: one transfer.
+/// and the chain of offsets and leader epochs are verified, and the hash of every chunk that is known. Memory: one transfer.
 ///
 /// # Errors
 /// `Corrupt` at the first batch or chunk that is not sound; what the disk says.
@@ -89,9 +114,9 @@ pub async fn complete<I: Io>(
     io: &I,
     source: SegmentBytes<'_, I::File>,
     table: BlockTable,
-    holes: bool,
+    expected: Expected<'_>,
 ) -> Result<Completed> {
-    complete_slowly(io, source, table, holes, async |_| Ok(())).await
+    complete_slowly(io, source, table, expected, async |_| Ok(())).await
 }
 
 /// As [`complete`], for those who are in no hurry: `pace` is told of every few bytes that were read, and may wait, or give up.
@@ -102,7 +127,7 @@ pub(crate) async fn complete_slowly<I: Io>(
     io: &I,
     source: SegmentBytes<'_, I::File>,
     table: BlockTable,
-    holes: bool,
+    expected: Expected<'_>,
     mut pace: impl AsyncFnMut(u64) -> Result<()>,
 ) -> Result<Completed> {
     let stored = (table.len() == source.len).then(|| table.partial_hash());
@@ -115,8 +140,7 @@ pub(crate) async fn complete_slowly<I: Io>(
     let mut next_offset = start.base_offset;
     while let Some(header) = stream.header(0).await? {
         let position = stream.position();
-        if header.base_offset < next_offset || (header.base_offset > next_offset && !holes) {
-            let what = format!("offset {next_offset} should follow here and {} does", header.base_offset);
+        if let Some(what) = expected.refuse(&header, next_offset) {
             return Err(source.corrupt(position, what));
         }
         next_offset = header.next_offset();

@@ -151,7 +151,7 @@ impl Disk {
     }
 
     fn complete(&self, file: &SimFile, table: BlockTable, len: u64, tail: &[u8]) -> crate::Result<Completed> {
-        self.simulation.block_on(complete(&self.io, source(file, len, tail), table, false))
+        self.simulation.block_on(complete(&self.io, source(file, len, tail), table, Expected::default()))
     }
 }
 

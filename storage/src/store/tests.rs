@@ -136,6 +136,36 @@ fn a_partition_directory_of_unknown_origin_refuses_the_start_and_is_left_alone()
     });
 }
 
+#[test]
+fn nothing_is_swept_up_where_a_named_segment_is_missing_and_a_read_of_it_says_so() {
+    let simulation = Simulation::new(8);
+    simulation.block_on(async {
+        let (store, [log, _]) = two_directories(simulation.io()).await;
+        log.set_config(LogConfig { segment_bytes: 4_000, ..LogConfig::default() });
+        for _ in 0..3 {
+            append(&log).await.unwrap();
+        }
+        store.close().await.unwrap();
+    });
+    let io = simulation.kill();
+    simulation.block_on(async {
+        let store = recovered_with(io.clone(), |options| options.session = 2).await;
+        let log = store.log(LogId(1)).unwrap();
+        // As when the checkpoint has lost the record that named the file which compaction made in its place.
+        let named = log.path().join("00000000000000000000.log");
+        let made = log.path().join("00000000000000000000.1.log");
+        io.rename(&named, &made).await.unwrap();
+        assert_eq!(store.sweep().await.unwrap(), 0);
+        assert!(simulation.paths().contains(&made));
+        let error = log.read(0, 1, true).await.unwrap_err();
+        assert!(matches!(error, StorageError::Corrupt { .. }), "{error}");
+        assert!(error.to_string().contains("00000000000000000000.log"), "{error}");
+        assert!(log.read(1, 1, true).await.unwrap().total_bytes > 3000, "its neighbour is there");
+        io.rename(&made, &named).await.unwrap();
+        assert!(log.read(0, 1, true).await.unwrap().total_bytes > 3000);
+    });
+}
+
 /// The places `(from, to)` of a file that were written to, by the trace's lines.
 fn writes<'a>(trace: impl Iterator<Item = &'a str>, file: &str) -> Vec<(u64, u64)> {
     let written = trace.filter_map(|line| line.split_once(file)?.1.strip_prefix(": write at "));

@@ -129,7 +129,7 @@ impl Fate {
 }
 
 /// A file's bytes: as read now, and as a power cut would find them at worst.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct Content {
     pub(super) current: Image,
     durable: Image,

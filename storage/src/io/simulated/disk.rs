@@ -22,7 +22,7 @@ const CAPACITY_BYTES_DEFAULT: u64 = 1 << 40;
 
 type Names = BTreeMap<String, InodeId>;
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 enum Node {
     File { content: Content, handles: u64, linked: bool },
     Dir { current: Names, durable: Names },
@@ -46,7 +46,7 @@ impl NameChange {
 }
 
 /// Everything that is on the disk, volatile and durable.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Disk {
     nodes: BTreeMap<InodeId, Node>,
     inode_next: InodeId,

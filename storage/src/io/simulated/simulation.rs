@@ -41,6 +41,20 @@ pub struct Simulation {
 impl Simulation {
     /// A machine with an empty disk, no faults, and its clock at one second.
     pub fn new(seed: u64) -> Self {
+        Self::with_disk(seed, Disk::new())
+    }
+
+    /// Another machine with a copy of this one's disk, without faults. What is changed there is not changed here.
+    ///
+    /// # Panics
+    /// When files are open: end the process first, with [`Self::kill`] or [`Self::crash`].
+    pub fn copy(&self) -> Self {
+        let disk = self.world.state().disk.clone();
+        assert_eq!(disk.handles(), 0, "a disk is copied at rest, and files are open");
+        Self::with_disk(self.seed, disk)
+    }
+
+    fn with_disk(seed: u64, disk: Disk) -> Self {
         let state = State {
             generation: 0,
             random: Random::new(seed),
@@ -51,7 +65,7 @@ impl Simulation {
             task_next: MAIN + 1,
             in_flight: BTreeMap::new(),
             completed: BTreeMap::new(),
-            disk: Disk::new(),
+            disk,
             plan: FaultPlan::default(),
             steps_left: None,
             stopped: false,
