@@ -9,12 +9,13 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use corelog_storage::batch::{BatchBuilder, BatchHeader, assign_offsets};
-use corelog_storage::compaction::{self, Throttle};
+use corelog_storage::compaction;
 use corelog_storage::io::Io;
 use corelog_storage::io::simulated::{Random, SimIo, Simulation};
 use corelog_storage::log::{CompactionMeans, Log, LogConfig, LogIdentity, SharedTenant, Tenant};
 use corelog_storage::recovery::{Advisors, RecoveryOptions, recover};
 use corelog_storage::store::{Store, StoreOptions};
+use corelog_storage::throttle::Throttle;
 use corelog_storage::types::LogId;
 use corelog_storage::{Result, retention};
 
