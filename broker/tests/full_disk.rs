@@ -24,6 +24,7 @@ use kafka_protocol::messages::offset_commit_request::{
 use kafka_protocol::messages::*;
 use kafka_protocol::protocol::StrBytes;
 use process::client::Client;
+use process::mount::Mount;
 use process::{Broker, PATIENCE, Place, Start};
 
 const IMAGE_BYTES: u64 = 224 << 20;
@@ -43,31 +44,16 @@ fn text(value: &str) -> StrBytes {
     StrBytes::from_string(value.to_owned())
 }
 
-fn run(program: &str, arguments: &[&str]) {
-    let output = Command::new(program).args(arguments).output();
-    let output =
-        output.unwrap_or_else(|error| panic!("{program}: {error}; it comes with e2fsprogs and util-linux"));
-    let said = String::from_utf8_lossy(&output.stderr);
-    assert!(
-        output.status.success(),
-        "{program} {arguments:?}: {said}; this test needs root and loop devices"
-    );
-}
-
-/// A file system of its own, unmounted when dropped.
+/// A small file system, and who fills it.
 struct Disk {
     mounted: PathBuf,
+    _mount: Mount,
 }
 
 impl Disk {
     fn new(place: &Place) -> Self {
-        let (image, mounted) = (place.join("image"), place.join("disk"));
-        File::create(&image).and_then(|file| file.set_len(IMAGE_BYTES)).expect("an image");
-        std::fs::create_dir(&mounted).expect("a mount point");
-        // No blocks kept back for root, as which the broker runs here.
-        run("mkfs.ext4", &["-q", "-F", "-m", "0", &image.display().to_string()]);
-        run("mount", &["-o", "loop", &image.display().to_string(), &mounted.display().to_string()]);
-        Self { mounted }
+        let mount = Mount::new(place, "disk", IMAGE_BYTES);
+        Self { mounted: mount.path().to_owned(), _mount: mount }
     }
 
     fn data(&self) -> PathBuf {
@@ -91,12 +77,6 @@ impl Disk {
             Command::new("stat").args(["-f", "-c", "%a %S"]).arg(&self.mounted).output().expect("stat");
         let text = String::from_utf8_lossy(&output.stdout).into_owned();
         text.split_whitespace().map(|word| word.parse::<u64>().expect("a number")).product()
-    }
-}
-
-impl Drop for Disk {
-    fn drop(&mut self) {
-        let _not_mounted = Command::new("umount").arg("-l").arg(&self.mounted).status();
     }
 }
 

@@ -20,7 +20,7 @@ pub enum StorageError {
     #[error("{path} has {what} format version {found}; this version of Corelog reads {known}", path = path.display())]
     UnknownVersion { path: PathBuf, what: &'static str, found: u32, known: u32 },
     /// The log directory failed earlier; nothing more is read from or written to it.
-    #[error("log directory {path} failed earlier: {cause}", path = dir.display())]
+    #[error("log directory {path} has failed and is not used any more: {cause}", path = dir.display())]
     DirectoryFailed { dir: PathBuf, cause: String },
     /// No room on the disk for another append. Reads go on.
     #[error("{dir} has {available} bytes left and {needed} are needed; free some space or lower retention", dir = dir.display())]

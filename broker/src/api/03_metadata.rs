@@ -1,7 +1,7 @@
 //! Metadata (key 3): brokers, topics, leaders; and, as in Kafka, the creation of topics that are asked for.
 //!
 //! Version notes: in 0 an empty list means all topics, from 1 on null does and an empty list means none; 4 adds
-//! allow_auto_topic_creation (before, it is allowed); 7 adds leader epochs; 8 authorized operations (KIP-430; 8 to 10
+//! allow_auto_topic_creation (before, it is allowed); 5 adds offline replicas (KIP-112); 7 adds leader epochs; 8 authorized operations (KIP-430; 8 to 10
 //! the cluster's too); 9 is flexible; 10 has topic ids in replies and 12 in requests (KIP-516); 13 a top-level error. If any topic
 //! is asked for by id, names are not looked at, as in Kafka. Unlike Kafka, an auto-created topic is answered when it is
 //! usable, not with an error that makes the client ask again.
@@ -10,7 +10,8 @@ use std::collections::HashSet;
 use std::rc::Rc;
 
 use corelog_logic::controller::{
-    Command, MetadataImage, NewTopic, Reply as ControllerReply, TopicId, TopicImage, check_topic_name,
+    Command, MetadataImage, NewTopic, PartitionImage, Reply as ControllerReply, TopicId, TopicImage,
+    check_topic_name,
 };
 use kafka_protocol::messages::metadata_response::{
     MetadataResponseBroker, MetadataResponsePartition, MetadataResponseTopic,
@@ -24,6 +25,7 @@ use super::dispatch::Request;
 use super::error_code::{ErrorCode, Refusal};
 use super::service::{ConnectionInfo, Dispatched};
 use super::wire::{Malformed, Read};
+use crate::drive::tasks::PartitionId;
 
 /// The bit field for "you did not ask" (KIP-430).
 pub(super) const OPERATIONS_NOT_ASKED: i32 = i32::MIN;
@@ -81,7 +83,8 @@ fn refused(body: &MetadataRequest, version: i16) -> Option<MetadataResponse> {
 async fn topics(broker: &Broker, body: &MetadataRequest, version: i16) -> Vec<MetadataResponseTopic> {
     let operations =
         if body.include_topic_authorized_operations { TOPIC_OPERATIONS } else { OPERATIONS_NOT_ASKED };
-    let found = |topic: &TopicImage| found(topic).with_topic_authorized_operations(operations);
+    let offline = broker.offline().await;
+    let found = |topic: &TopicImage| found(topic, &offline).with_topic_authorized_operations(operations);
     let image = broker.cores.image();
     let asked = match &body.topics {
         Some(topics) if version > 0 || !topics.is_empty() => topics,
@@ -168,20 +171,24 @@ fn failed(code: ErrorCode, name: Option<TopicName>, id: Uuid) -> MetadataRespons
     MetadataResponseTopic::default().with_error_code(code.number()).with_name(name).with_topic_id(id)
 }
 
-fn found(topic: &TopicImage) -> MetadataResponseTopic {
+/// A partition that is `offline` has no leader and one offline replica, as in Kafka when its log directory has failed: the replica stays in
+/// the ISR, for it is the last one.
+fn found(topic: &TopicImage, offline: &HashSet<PartitionId>) -> MetadataResponseTopic {
     let partitions = topic
         .partitions
         .iter()
-        .enumerate()
-        .map(|(index, partition)| {
-            let code = if partition.leader < 0 { ErrorCode::LeaderNotAvailable } else { ErrorCode::None };
+        .zip(0_i32..)
+        .map(|(partition, index)| {
+            let leader = leader(topic, index, partition, offline);
+            let code = if leader < 0 { ErrorCode::LeaderNotAvailable } else { ErrorCode::None };
             MetadataResponsePartition::default()
                 .with_error_code(code.number())
-                .with_partition_index(index as i32)
-                .with_leader_id(BrokerId(partition.leader))
+                .with_partition_index(index)
+                .with_leader_id(BrokerId(leader))
                 .with_leader_epoch(partition.leader_epoch)
                 .with_replica_nodes(partition.replicas.iter().copied().map(BrokerId).collect())
                 .with_isr_nodes(partition.isr.iter().copied().map(BrokerId).collect())
+                .with_offline_replicas(offline_replicas(leader, partition))
         })
         .collect();
     MetadataResponseTopic::default()
@@ -189,6 +196,23 @@ fn found(topic: &TopicImage) -> MetadataResponseTopic {
         .with_topic_id(Uuid::from_bytes(topic.id.0))
         .with_is_internal(is_internal(&topic.name))
         .with_partitions(partitions)
+}
+
+/// Who leads a partition, if it is not `offline`; else nobody, -1.
+pub(super) fn leader(
+    topic: &TopicImage,
+    partition: i32,
+    state: &PartitionImage,
+    offline: &HashSet<PartitionId>,
+) -> i32 {
+    let id = PartitionId { topic_id: topic.id, partition };
+    if offline.contains(&id) { -1 } else { state.leader }
+}
+
+/// Without a leader, all replicas: there is one, and it is the reason.
+pub(super) fn offline_replicas(leader: i32, state: &PartitionImage) -> Vec<BrokerId> {
+    let replicas = state.replicas.iter().copied().map(BrokerId);
+    replicas.filter(|_| leader < 0).collect()
 }
 
 /// Kafka's own topics.

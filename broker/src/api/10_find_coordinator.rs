@@ -4,8 +4,10 @@
 //! question for a group makes `__consumer_offsets`, and is answered when it is usable. Transactions and share groups have no
 //! coordinator here yet: COORDINATOR_NOT_AVAILABLE.
 
+use std::collections::HashSet;
 use std::rc::Rc;
 
+use corelog_logic::group::partition_for;
 use kafka_protocol::messages::find_coordinator_response::Coordinator;
 use kafka_protocol::messages::{BrokerId, FindCoordinatorRequest, FindCoordinatorResponse};
 use kafka_protocol::protocol::StrBytes;
@@ -16,6 +18,8 @@ use super::error_code::{ErrorCode, Refusal};
 use super::group::ensure_offsets_topic;
 use super::service::{ConnectionInfo, Dispatched};
 use super::wire::Read;
+use crate::drive::OFFSETS_TOPIC;
+use crate::drive::tasks::PartitionId;
 
 const GROUP: i8 = 0;
 const TRANSACTION: i8 = 1;
@@ -30,11 +34,17 @@ pub(super) fn handle(broker: &Rc<Broker>, mut request: Request) -> Read<Dispatch
     let broker = Rc::clone(broker);
     Ok(Dispatched::barrier(async move {
         let found = find(&broker, &request.connection, body.key_type, request.version).await;
+        let offline = broker.offline().await;
+        let of_key = |key: &str| match &found {
+            Ok(_) if is_offline(&broker, key, &offline) => Err(ErrorCode::CoordinatorNotAvailable.into()),
+            found => found.clone(),
+        };
         let response = if request.version >= MANY {
-            let coordinators = body.coordinator_keys.iter().map(|key| many(key.clone(), &found)).collect();
+            let keys = body.coordinator_keys.iter();
+            let coordinators = keys.map(|key| many(key.clone(), &of_key(key))).collect();
             FindCoordinatorResponse::default().with_coordinators(coordinators)
         } else {
-            one(&found)
+            one(&of_key(&body.key))
         };
         request.reply(&response)
     }))
@@ -64,6 +74,15 @@ async fn find(
     let endpoints = broker.endpoints(&image, connection);
     let here = endpoints.into_iter().find(|endpoint| endpoint.node_id == broker.node_id);
     here.ok_or(ErrorCode::CoordinatorNotAvailable.into())
+}
+
+/// Whether the partition that a group lives in cannot be used: nobody can coordinate the group then.
+fn is_offline(broker: &Broker, group_id: &str, offline: &HashSet<PartitionId>) -> bool {
+    let image = broker.cores.image();
+    image.topic_by_name(OFFSETS_TOPIC).is_some_and(|topic| {
+        let partition = partition_for(group_id, topic.partitions.len() as i32);
+        offline.contains(&PartitionId { topic_id: topic.id, partition })
+    })
 }
 
 fn message(refusal: &Refusal) -> StrBytes {

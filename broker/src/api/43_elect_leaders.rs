@@ -3,6 +3,7 @@
 //! Version notes: 1 adds the election's type (KIP-460) and an error for the whole request; 2 is flexible. Null partitions mean all, of which
 //! only those are told that were not led as they should be. Deliberately absent: electing, for there is nobody else.
 
+use std::collections::HashSet;
 use std::rc::Rc;
 
 use corelog_logic::controller::{MetadataImage, TopicImage};
@@ -13,8 +14,10 @@ use kafka_protocol::protocol::StrBytes;
 use super::broker::Broker;
 use super::dispatch::Request;
 use super::error_code::{ErrorCode, Refusal};
+use super::metadata::leader;
 use super::service::Dispatched;
 use super::wire::Read;
+use crate::drive::tasks::PartitionId;
 
 const PREFERRED: i8 = 0;
 const UNCLEAN: i8 = 1;
@@ -33,7 +36,8 @@ pub(super) fn handle(broker: &Rc<Broker>, mut request: Request) -> Read<Dispatch
                 &response.with_error_code(code.number()).with_replica_election_results(unknown_type(&body)),
             );
         }
-        request.reply(&response.with_replica_election_results(results(&image, &body)))
+        let offline = broker.offline().await;
+        request.reply(&response.with_replica_election_results(results(&image, &body, &offline)))
     }))
 }
 
@@ -51,7 +55,11 @@ fn unknown_type(body: &ElectLeadersRequest) -> Vec<ReplicaElectionResult> {
         .collect()
 }
 
-fn results(image: &MetadataImage, body: &ElectLeadersRequest) -> Vec<ReplicaElectionResult> {
+fn results(
+    image: &MetadataImage,
+    body: &ElectLeadersRequest,
+    offline: &HashSet<PartitionId>,
+) -> Vec<ReplicaElectionResult> {
     let told = |topic: TopicName, results: Vec<PartitionResult>| {
         ReplicaElectionResult::default().with_topic(topic).with_partition_result(results)
     };
@@ -61,7 +69,7 @@ fn results(image: &MetadataImage, body: &ElectLeadersRequest) -> Vec<ReplicaElec
             .map(|topic| {
                 let found = image.topic_by_name(&topic.topic);
                 let one = |partition: &i32| {
-                    result(*partition, elect(found, &topic.topic, *partition, body.election_type))
+                    result(*partition, elect(found, &topic.topic, *partition, body.election_type, offline))
                 };
                 told(topic.topic.clone(), topic.partitions.iter().map(one).collect())
             })
@@ -71,7 +79,7 @@ fn results(image: &MetadataImage, body: &ElectLeadersRequest) -> Vec<ReplicaElec
             .map(|topic| {
                 let name = TopicName(StrBytes::from_string(topic.name.to_string()));
                 let all = (0..topic.partitions.len() as i32).filter_map(|partition| {
-                    let refusal = elect(Some(topic), &name, partition, body.election_type);
+                    let refusal = elect(Some(topic), &name, partition, body.election_type, offline);
                     (refusal.code != ErrorCode::ElectionNotNeeded).then(|| result(partition, refusal))
                 });
                 told(name.clone(), all.collect())
@@ -80,15 +88,22 @@ fn results(image: &MetadataImage, body: &ElectLeadersRequest) -> Vec<ReplicaElec
     }
 }
 
-fn elect(topic: Option<&TopicImage>, name: &TopicName, partition: i32, election_type: i8) -> Refusal {
+fn elect(
+    topic: Option<&TopicImage>,
+    name: &TopicName,
+    partition: i32,
+    election_type: i8,
+    offline: &HashSet<PartitionId>,
+) -> Refusal {
     let unknown = |what: String| ErrorCode::UnknownTopicOrPartition.because(what);
     let Some(topic) = topic else { return unknown(format!("No such topic as {}", name.as_str())) };
     let Some(state) = topic.partition(partition) else {
         return unknown(format!("No such partition as {}-{partition}", name.as_str()));
     };
+    let leader = leader(topic, partition, state, offline);
     let is_led_well = match election_type {
-        PREFERRED => state.replicas.first() == Some(&state.leader),
-        _ => state.leader >= 0,
+        PREFERRED => state.replicas.first() == Some(&leader),
+        _ => leader >= 0,
     };
     if is_led_well {
         ErrorCode::ElectionNotNeeded.because("Leader election not needed for topic partition.")

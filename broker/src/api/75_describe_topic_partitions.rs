@@ -3,7 +3,7 @@
 //! Version notes: 0 only, flexible. No topics mean all. A page holds at most `max.request.partition.size.limit` partitions, or
 //! what the request allows. There are no eligible leader replicas: with one replica nobody ever leaves the ISR.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 use std::rc::Rc;
 
 use corelog_logic::controller::{PartitionImage, TopicImage, check_topic_name};
@@ -19,17 +19,25 @@ use uuid::Uuid;
 use super::broker::Broker;
 use super::dispatch::Request;
 use super::error_code::ErrorCode;
-use super::metadata::{TOPIC_OPERATIONS, is_internal};
+use super::metadata::{TOPIC_OPERATIONS, is_internal, leader, offline_replicas};
 use super::service::Dispatched;
 use super::wire::Read;
+use crate::drive::tasks::PartitionId;
 
 pub(super) fn handle(broker: &Rc<Broker>, mut request: Request) -> Read<Dispatched> {
     let body: DescribeTopicPartitionsRequest = request.decode()?;
     let broker = Rc::clone(broker);
-    Ok(Dispatched::barrier(async move { request.reply(&describe(&broker, &body)) }))
+    Ok(Dispatched::barrier(async move {
+        let offline = broker.offline().await;
+        request.reply(&describe(&broker, &body, &offline))
+    }))
 }
 
-fn describe(broker: &Broker, body: &DescribeTopicPartitionsRequest) -> DescribeTopicPartitionsResponse {
+fn describe(
+    broker: &Broker,
+    body: &DescribeTopicPartitionsRequest,
+    offline: &HashSet<PartitionId>,
+) -> DescribeTopicPartitionsResponse {
     let image = broker.cores.image();
     let (from_topic, from_partition) = match &body.cursor {
         Some(cursor) => (cursor.topic_name.as_str(), cursor.partition_index),
@@ -63,7 +71,7 @@ fn describe(broker: &Broker, body: &DescribeTopicPartitionsRequest) -> DescribeT
             continue;
         };
         let first = if body.cursor.is_some() && name == from_topic { from_partition as usize } else { 0 };
-        let page = partitions(topic, first, left);
+        let page = partitions(topic, first, left, offline);
         left -= page.len();
         let next = first + page.len();
         response.topics.push(topic_of(name, Uuid::from_bytes(topic.id.0)).with_partitions(page));
@@ -105,12 +113,16 @@ fn partitions(
     topic: &TopicImage,
     first: usize,
     count: usize,
+    offline: &HashSet<PartitionId>,
 ) -> Vec<DescribeTopicPartitionsResponsePartition> {
     let ids = |ids: &[i32]| ids.iter().copied().map(BrokerId).collect::<Vec<_>>();
     let told = |(index, state): (usize, &PartitionImage)| {
+        // Kafka gives no error for one without a leader here.
+        let leader = leader(topic, index as i32, state, offline);
         DescribeTopicPartitionsResponsePartition::default()
             .with_partition_index(index as i32)
-            .with_leader_id(BrokerId(state.leader))
+            .with_leader_id(BrokerId(leader))
+            .with_offline_replicas(offline_replicas(leader, state))
             .with_leader_epoch(state.leader_epoch)
             .with_replica_nodes(ids(&state.replicas))
             .with_isr_nodes(ids(&state.isr))

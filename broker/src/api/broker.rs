@@ -4,6 +4,7 @@
 //! Deliberately absent: sockets, and how a message reaches a core.
 
 use std::cell::Cell;
+use std::collections::HashSet;
 use std::future::Future;
 use std::pin::Pin;
 use std::rc::Rc;
@@ -53,6 +54,8 @@ pub trait Cores {
     fn group(&self, core: Core, task: GroupTask) -> Submitted<GroupOutcome>;
     /// Tells about partitions of one core.
     fn inspect(&self, core: Core, task: InspectTask) -> Submitted<Inspected>;
+    /// Whether some core may have partitions that cannot be used. Costs nothing, and until it is so nobody need be asked.
+    fn is_degraded(&self) -> bool;
     /// How many cores there are.
     fn count(&self) -> u16;
     /// Deletes records on one core.
@@ -196,6 +199,25 @@ impl Broker {
         // Between a change of metadata and the opening of a log: the client asks again.
         let core = self.cores.owner(&id).ok_or_else(not_leader)?;
         Ok((core, id))
+    }
+
+    /// The partitions of all cores that cannot be used: their log directory failed, or their log could not be opened.
+    pub async fn offline(&self) -> HashSet<PartitionId> {
+        let mut offline = HashSet::new();
+        if !self.cores.is_degraded() {
+            return offline;
+        }
+        let mut pending = Vec::new();
+        for core in 0..self.cores.count() {
+            pending.push(self.cores.inspect(Core(core), InspectTask::Offline).await);
+        }
+        for submitted in pending.into_iter().flatten() {
+            // A core that does not answer is stopping, and so is the process.
+            if let Ok(Inspected::Offline(partitions)) = submitted.await {
+                offline.extend(partitions);
+            }
+        }
+        offline
     }
 
     /// Asks the controller, for as long as the request allows.

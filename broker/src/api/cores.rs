@@ -106,6 +106,10 @@ impl Cores for NodeCores {
         })
     }
 
+    fn is_degraded(&self) -> bool {
+        self.0.is_degraded()
+    }
+
     fn count(&self) -> u16 {
         self.0.cores()
     }

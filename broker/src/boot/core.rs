@@ -17,6 +17,7 @@ use corelog_storage::types::LogId;
 use glommio::channels::local_channel;
 
 use super::controller::ControlCalls;
+use super::failed_dirs::FailedDirs;
 use crate::api::Kafka;
 use crate::api::broker::{Broker, ProducerIds};
 use crate::api::cores::NodeCores;
@@ -24,8 +25,8 @@ use crate::api::fetch::FetchSessions;
 use crate::config::{BrokerConfig, Flush, ValidateRecords};
 use crate::control::Control;
 use crate::drive::{
-    GroupSettings, Groups, Housekeeping, Partitions, Reconciler, ScrubSettings, Settings, Store, Tenants,
-    clean_logs, keep_house, scrub_logs,
+    Degraded, GroupSettings, Groups, Housekeeping, Partitions, Reconciler, ScrubSettings, Settings, Store,
+    Tenants, clean_logs, keep_house, scrub_logs,
 };
 use crate::metrics::{CoreMetrics, NetworkStats};
 use crate::net::{CoreListener, NetSettings, Server, ServerParts};
@@ -40,8 +41,6 @@ use crate::shard::watchdog::Pulse;
 
 /// How often idle producers are forgotten.
 const EXPIRY_INTERVAL: Duration = Duration::from_secs(60);
-/// How often failed log directories are looked for.
-const FAILURE_INTERVAL: Duration = Duration::from_millis(500);
 /// The smallest journal that is of use, in bytes.
 const JOURNAL_BYTES_MIN: u64 = 16 << 20;
 /// Commits of a journal are allowed to become at least this long, however little memory there is.
@@ -61,6 +60,8 @@ pub(super) struct Node {
     pub(super) balance: Balance,
     pub(super) shutdown: Shutdown,
     pub(super) drained: Drained,
+    pub(super) degraded: Degraded,
+    pub(super) failed_dirs: FailedDirs,
 }
 
 /// Lets the cores wait for each other at the end: no store closes while another core's clients may still need it.
@@ -141,8 +142,10 @@ impl CoreSeed {
             GlommioIo::new().spawn(Class::Housekeeping, scrubbing);
         }
         glommio::spawn_local(end_waits_at_stop(node.clone(), partitions)).detach();
-        glommio::spawn_local(stop_when_all_directories_fail(store.clone(), node.config.log_dirs.len()))
-            .detach();
+        let failures = node.clone();
+        let following =
+            shard.clone().follow_failures(move |dir, error| failures.failed_dirs.tell(dir, error));
+        glommio::spawn_local(following).detach();
         if core == Core(0) {
             glommio::spawn_local(stop_when_metadata_fails(node.control.clone())).detach();
         }
@@ -183,14 +186,15 @@ async fn open(
             journal.observe(Rc::new(move |commit: &CommitReport| metrics.flush(commit.flush_ns / 1000)));
         }
     }
-    let partitions = Partitions::new(Settings {
+    let settings = Settings {
         record_validation: match config.validate_records {
             ValidateRecords::Full => RecordValidation::Full,
             ValidateRecords::Header => RecordValidation::Header,
         },
         producer_id_expiration_ms: config.producer_id_expiration_ms,
         bugs: Default::default(),
-    });
+    };
+    let partitions = Partitions::new(settings, node.degraded.clone());
     Ok(Reconciler::new(store, partitions, tenants, dirs))
 }
 
@@ -299,18 +303,6 @@ async fn expire_producers(partitions: Rc<Partitions>) {
     loop {
         glommio::timer::sleep(EXPIRY_INTERVAL).await;
         partitions.expire_producers();
-    }
-}
-
-/// A log directory that failed takes its own partitions with it; when none is left, a broker that restarts (elsewhere, or when
-/// the disk is mended) serves its clients better than one that refuses everything.
-async fn stop_when_all_directories_fail(store: Rc<Store>, dirs: usize) {
-    loop {
-        glommio::timer::sleep(FAILURE_INTERVAL).await;
-        if store.stats().failed_dirs.len() >= dirs {
-            tracing::error!("every log directory has failed; the broker stops");
-            std::process::exit(1);
-        }
     }
 }
 

@@ -5,6 +5,7 @@
 
 mod controller;
 mod core;
+mod failed_dirs;
 mod machine;
 mod metrics;
 mod recovery;
@@ -22,6 +23,7 @@ use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
 use self::core::{CoreSeed, Node};
+use self::failed_dirs::FailedDirs;
 use crate::cli::StartOptions;
 use crate::config::{self, BrokerConfig, Flush};
 use crate::control::{self, Control, ControlThread, Identity};
@@ -108,6 +110,8 @@ fn run(options: &StartOptions) -> anyhow::Result<()> {
         balance: Balance::new(cores),
         shutdown: shutdown.clone(),
         drained: Default::default(),
+        degraded: Default::default(),
+        failed_dirs: FailedDirs::new(config.log_dirs.len()),
     });
     let (ready, is_ready) = mpsc::channel();
     control.attach_cores(usize::from(cores), controller::publisher(&ports));

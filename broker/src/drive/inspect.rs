@@ -30,6 +30,7 @@ pub async fn inspect(reconciler: &Reconciler, task: InspectTask) -> Inspected {
             }
             Inspected::Producers(producers)
         }
+        InspectTask::Offline => Inspected::Offline(partitions.offline()),
         InspectTask::Logs { with_space } => Inspected::Logs(log_sizes(reconciler, with_space).await),
     }
 }

@@ -5,6 +5,7 @@
 
 mod cleaner;
 mod convert;
+mod degraded;
 mod delete_records;
 mod fetch;
 mod group;
@@ -20,6 +21,7 @@ mod scrubber;
 pub mod tasks;
 
 pub use cleaner::clean_logs;
+pub use degraded::Degraded;
 pub use delete_records::delete_records;
 pub use fetch::{fetch, watch};
 pub use group::{GroupSettings, Groups, OFFSETS_TOPIC};

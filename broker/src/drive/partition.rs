@@ -50,6 +50,11 @@ impl Partition {
         &self.log
     }
 
+    /// Whether its log can be used: its directory has not failed, and it was not deleted.
+    pub fn is_online(&self) -> bool {
+        self.log.check().is_ok()
+    }
+
     /// What it remembers of its producers.
     pub fn producers(&self) -> &RefCell<ProducerTenant> {
         &self.producers

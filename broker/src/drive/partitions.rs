@@ -17,7 +17,7 @@ use glommio::sync::Semaphore;
 use super::convert::CONVERSIONS_MAX;
 use super::partition::now_ms;
 use super::tasks::{PartitionError, PartitionId};
-use super::{Interrupt, Partition};
+use super::{Degraded, Interrupt, Partition};
 use crate::config::CleanerConfig;
 
 /// What a core's partitions have in common.
@@ -49,6 +49,7 @@ pub struct Partitions {
     by_topic: RefCell<HashMap<TopicId, HashMap<i32, Hosted>>>,
     version: Cell<u64>,
     interrupt: Interrupt,
+    degraded: Degraded,
     /// Batches that may be given another compression at once.
     conversions: Semaphore,
     /// Whoever waits for newer metadata. Bounded by the requests that are under way.
@@ -57,7 +58,7 @@ pub struct Partitions {
 
 impl Partitions {
     /// None yet, at version 0.
-    pub fn new(settings: Settings) -> Rc<Self> {
+    pub fn new(settings: Settings, degraded: Degraded) -> Rc<Self> {
         Rc::new(Self {
             settings,
             producer_id_expiration_ms: Cell::new(settings.producer_id_expiration_ms),
@@ -65,6 +66,7 @@ impl Partitions {
             by_topic: RefCell::default(),
             version: Cell::new(0),
             interrupt: Interrupt::default(),
+            degraded,
             conversions: Semaphore::new(CONVERSIONS_MAX),
             waiting: RefCell::default(),
         })
@@ -92,6 +94,11 @@ impl Partitions {
 
     /// A partition that is here now and online.
     pub fn get(&self, id: &PartitionId) -> Option<Rc<Partition>> {
+        self.hosted(id)?.ok().filter(|partition| partition.is_online())
+    }
+
+    /// A partition whose log could be opened, whatever became of that since.
+    pub(super) fn opened(&self, id: &PartitionId) -> Option<Rc<Partition>> {
         self.hosted(id)?.ok()
     }
 
@@ -105,7 +112,9 @@ impl Partitions {
     /// `UnknownPartition` when the partition is not here then, `Storage` when it is offline.
     pub async fn find(&self, id: &PartitionId, image_version: u64) -> Result<Rc<Partition>, PartitionError> {
         poll_fn(|cx| match self.hosted(id) {
-            Some(found) => Poll::Ready(found.map_err(PartitionError::from)),
+            // One whose log directory failed says so, also where memory alone could answer.
+            Some(Ok(found)) => Poll::Ready(found.log().check().map(|()| found).map_err(PartitionError::from)),
+            Some(Err(error)) => Poll::Ready(Err(error.into())),
             None if self.version.get() >= image_version => Poll::Ready(Err(PartitionError::UnknownPartition)),
             None => {
                 self.waiting.borrow_mut().push(cx.waker().clone());
@@ -128,7 +137,21 @@ impl Partitions {
     /// The partitions that are online, in no order.
     pub fn online(&self) -> Vec<Rc<Partition>> {
         let by_topic = self.by_topic.borrow();
-        by_topic.values().flat_map(HashMap::values).filter_map(|hosted| hosted.clone().ok()).collect()
+        let hosted = by_topic.values().flat_map(HashMap::values);
+        hosted.filter_map(|hosted| hosted.clone().ok()).filter(|partition| partition.is_online()).collect()
+    }
+
+    /// The partitions that are here and cannot be used: their log directory failed, or their log could not be opened.
+    pub fn offline(&self) -> Vec<PartitionId> {
+        let by_topic = self.by_topic.borrow();
+        let mut offline = Vec::new();
+        for (topic_id, partitions) in by_topic.iter() {
+            let is_offline = |hosted: &Hosted| !hosted.as_ref().is_ok_and(|partition| partition.is_online());
+            let ids =
+                partitions.iter().filter(|(_, hosted)| is_offline(hosted)).map(|(partition, _)| *partition);
+            offline.extend(ids.map(|partition| PartitionId { topic_id: *topic_id, partition }));
+        }
+        offline
     }
 
     /// Takes another `producer.id.expiration.ms` over.
@@ -156,10 +179,18 @@ impl Partitions {
 
     /// Adds a partition, or notes why it is offline.
     pub fn insert(&self, id: PartitionId, hosted: Result<Rc<Partition>, StorageError>) {
+        if hosted.is_err() {
+            self.degraded.set();
+        }
         self.by_topic.borrow_mut().entry(id.topic_id).or_default().insert(id.partition, hosted);
     }
 
-    /// Takes a topic's partitions away; returns those that were online.
+    /// Whether some partition of the node cannot be used.
+    pub fn degraded(&self) -> &Degraded {
+        &self.degraded
+    }
+
+    /// Takes a topic's partitions away; returns those whose log could be opened.
     pub fn remove_topic(&self, topic_id: &TopicId) -> Vec<Rc<Partition>> {
         let removed = self.by_topic.borrow_mut().remove(topic_id);
         removed.into_iter().flat_map(HashMap::into_values).filter_map(Result::ok).collect()

@@ -11,7 +11,7 @@ use std::rc::Rc;
 use corelog_logic::controller::TopicId;
 use corelog_storage::log::{LogConfig, LogIdentity, SharedTenant};
 use corelog_storage::types::LogId;
-use corelog_storage::{compaction, retention};
+use corelog_storage::{StorageError, compaction, retention};
 use futures_util::stream::{self, StreamExt};
 
 use super::tasks::PartitionId;
@@ -124,14 +124,19 @@ impl Reconciler {
         for topic_id in removed {
             for partition in self.partitions.remove_topic(topic_id) {
                 let identity = partition.log().identity();
-                if let Err(error) = self.store.delete_log(identity.log_id).await {
-                    tracing::error!("{} could not be deleted: {error}", identity.dir_name());
+                match self.store.delete_log(identity.log_id).await {
+                    Ok(()) => {}
+                    Err(error @ StorageError::DirectoryFailed { .. }) => tracing::warn!(
+                        "{} was deleted, and its files go with the first start that finds its directory: {error}",
+                        identity.dir_name()
+                    ),
+                    Err(error) => tracing::error!("{} could not be deleted: {error}", identity.dir_name()),
                 }
             }
         }
         let mut missing = Vec::new();
         for assignment in assigned {
-            match self.partitions.get(&assignment.id) {
+            match self.partitions.opened(&assignment.id) {
                 Some(partition) => partition.update(assignment.leader_epoch, assignment.config),
                 None => missing.push(assignment),
             }
@@ -139,7 +144,7 @@ impl Reconciler {
         let mut directories = self.logs_per_directory();
         let opened = missing.into_iter().map(|assignment| {
             let dir_index = least(&directories);
-            if let Some(count) = directories.get_mut(dir_index) {
+            if let Some(Some(count)) = directories.get_mut(dir_index) {
                 *count += 1;
             }
             self.open(assignment, dir_index)
@@ -167,14 +172,30 @@ impl Reconciler {
         self.partitions.insert(id, hosted);
     }
 
-    fn logs_per_directory(&self) -> Vec<usize> {
+    /// None for a directory that has failed.
+    fn logs_per_directory(&self) -> Vec<Option<usize>> {
         let logs = self.store.logs();
         let in_dir = |dir: &PathBuf| logs.iter().filter(|log| log.path().parent() == Some(dir)).count();
-        self.dirs.iter().map(in_dir).collect()
+        let usable = |(index, dir)| self.store.directory_failure(index).is_none().then(|| in_dir(dir));
+        self.dirs.iter().enumerate().map(usable).collect()
     }
 }
 
-/// The directory with the fewest logs, as Kafka chooses.
-fn least(counts: &[usize]) -> usize {
-    counts.iter().enumerate().min_by_key(|(_, count)| **count).map_or(0, |(index, _)| index)
+/// The directory with the fewest logs, as Kafka chooses, of those that have not failed. When all have, the first says why.
+fn least(counts: &[Option<usize>]) -> usize {
+    let usable = counts.iter().enumerate().filter_map(|(index, count)| Some((index, (*count)?)));
+    usable.min_by_key(|(_, count)| *count).map_or(0, |(index, _)| index)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::least;
+
+    #[test]
+    fn a_new_log_goes_where_the_fewest_are_and_never_to_a_directory_that_failed() {
+        assert_eq!(least(&[Some(3), Some(1), Some(1)]), 1);
+        assert_eq!(least(&[None, Some(9), None]), 1);
+        assert_eq!(least(&[Some(9), None]), 0);
+        assert_eq!(least(&[None, None]), 0);
+    }
 }

@@ -294,6 +294,8 @@ pub enum InspectTask {
         /// As [`AppendTask::image_version`].
         image_version: u64,
     },
+    /// Which partitions cannot be used (Metadata).
+    Offline,
     /// How large all logs of this core are (DescribeLogDirs).
     Logs {
         /// Tell the space of the directories too, which is the same for every core.
@@ -319,6 +321,8 @@ pub enum Inspected {
     Epochs(Vec<Result<EpochEnd, PartitionError>>),
     /// For each partition.
     Producers(Vec<Result<Vec<ActiveProducer>, PartitionError>>),
+    /// The core's partitions that cannot be used, in no order.
+    Offline(Vec<PartitionId>),
     /// All logs of the core.
     Logs(LogSizes),
 }

@@ -79,6 +79,8 @@ pub struct CoreStats {
     pub network: NetworkStats,
     pub store: StoreStats,
     pub partitions: u64,
+    /// Those of them that cannot be used.
+    pub offline_partitions: u64,
     /// Groups coordinated, and offsets that they have committed.
     pub groups: u64,
     pub group_offsets: u64,

@@ -1,5 +1,6 @@
 //! Renders the counters of all cores as OpenMetrics text, which Prometheus reads.
 
+use std::collections::BTreeSet;
 use std::fmt;
 
 use prometheus_client::collector::Collector;
@@ -50,6 +51,7 @@ impl Collector for Scrape {
         self.journals(&mut encoder)?;
         self.per_core(&mut encoder)?;
         self.memory(&mut encoder)?;
+        self.log_dirs(&mut encoder)?;
         self.watchdog(&mut encoder)
     }
 }
@@ -123,7 +125,7 @@ impl Scrape {
 
     fn per_core(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
         type Value = fn(&CoreStats) -> u64;
-        let rows: [(&str, &str, MetricType, Value); 19] = [
+        let rows: [(&str, &str, MetricType, Value); 20] = [
             ("connections", "Open connections", MetricType::Gauge, |core| core.network.connections),
             ("connections_accepted", "Connections accepted", MetricType::Counter, |core| {
                 core.network.connections_accepted
@@ -134,6 +136,12 @@ impl Scrape {
             ("received_bytes", "Bytes received", MetricType::Counter, |core| core.network.received_bytes),
             ("sent_bytes", "Bytes sent", MetricType::Counter, |core| core.network.sent_bytes),
             ("partitions", "Partitions owned", MetricType::Gauge, |core| core.partitions),
+            (
+                "offline_partitions",
+                "Partitions owned that cannot be used: their log directory failed, or their log could not be opened",
+                MetricType::Gauge,
+                |core| core.offline_partitions,
+            ),
             ("groups", "Groups coordinated", MetricType::Gauge, |core| core.groups),
             ("group_offsets", "Offsets committed by groups", MetricType::Gauge, |core| core.group_offsets),
             ("log_bytes", "Bytes of the partitions' logs", MetricType::Gauge, |core| core.log_bytes),
@@ -185,6 +193,15 @@ impl Scrape {
             })?;
         }
         Ok(())
+    }
+
+    /// Kafka's `kafka.log:type=LogManager,name=OfflineLogDirectoryCount`.
+    fn log_dirs(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let offline: BTreeSet<_> = self.stats.cores.iter().flat_map(|core| &core.store.failed_dirs).collect();
+        let help = "Log directories that failed and are not used any more";
+        family(encoder, "offline_log_directories", help, MetricType::Gauge, |metric| {
+            gauge(metric, &[], offline.len() as u64)
+        })
     }
 
     fn watchdog(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {

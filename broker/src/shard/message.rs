@@ -5,6 +5,7 @@
 use std::sync::Arc;
 
 use corelog_logic::controller::{Delta, MetadataImage};
+use corelog_storage::StorageError;
 
 use super::balance::Handover;
 use super::mailbox;
@@ -60,6 +61,8 @@ pub enum Notice {
     Metadata(Published),
     /// A client of this core's fetch session went on elsewhere.
     EndFetchSession(i32),
+    /// A log directory, by its index, has failed for another core.
+    DirectoryFailed(usize, StorageError),
     /// Somebody wants this core's counters.
     Stats(Box<dyn FnOnce(CoreStats) + Send>),
 }

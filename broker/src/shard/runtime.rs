@@ -9,8 +9,10 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use corelog_logic::controller::MetadataImage;
+use corelog_storage::StorageError;
 
 use super::Core;
 use super::balance::Handover;
@@ -22,6 +24,10 @@ use crate::config::Given;
 use crate::drive::tasks::PartitionId;
 use crate::drive::{self, Groups, OFFSETS_TOPIC, Reconciler};
 use crate::metrics::{CoreMetrics, CoreStats, NetworkStats};
+
+/// How often another core is told that a directory failed, while its inbox is full, and the pause in between: ten seconds in all.
+const NOTICE_TRIES_MAX: u32 = 1_000;
+const NOTICE_PAUSE: Duration = Duration::from_millis(10);
 
 /// A core's runtime. Shared by everything on the core.
 pub struct Shard {
@@ -151,6 +157,9 @@ impl Shard {
                 let (shard, applied) = (self.clone(), applied.clone());
                 glommio::spawn_local(async move { applied(shard.apply(published).await) }).detach();
             }
+            Incoming::Notice(Notice::DirectoryFailed(dir, cause)) => {
+                self.reconciler.store().fail_directory(dir, &cause);
+            }
             Incoming::Notice(Notice::EndFetchSession(id)) => (self.session_ended.borrow())(id),
             Incoming::Notice(Notice::Stats(tell)) => tell(self.stats()),
         };
@@ -217,6 +226,33 @@ impl Shard {
         version
     }
 
+    /// Follows this core's log directories for ever: whatever fails here fails on every core, as their disk is the same one. `told` hears of
+    /// each directory, with its index. Run by one task of the core.
+    pub async fn follow_failures(self: Rc<Self>, told: impl Fn(usize, &StorageError)) {
+        loop {
+            for (dir, error) in self.reconciler.store().failed_directories().await {
+                self.reconciler.partitions().degraded().set();
+                self.groups.end_offline();
+                told(dir, &error);
+                for core in (0..self.cores()).map(Core).filter(|core| *core != self.core()) {
+                    // A full inbox is served in a moment; one that is gone needs to know nothing.
+                    for _ in 0..NOTICE_TRIES_MAX {
+                        let notice = Notice::DirectoryFailed(dir, error.clone());
+                        if self.endpoint.notify(core, notice).is_ok() {
+                            break;
+                        }
+                        glommio::timer::sleep(NOTICE_PAUSE).await;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Whether some core has partitions that cannot be used.
+    pub fn is_degraded(&self) -> bool {
+        self.reconciler.partitions().degraded().is_set()
+    }
+
     /// What this core has done so far.
     pub fn stats(&self) -> CoreStats {
         let mailbox = self.endpoint.counters();
@@ -232,6 +268,7 @@ impl Shard {
             log_bytes,
             log_segments,
             partitions: self.reconciler.partitions().len() as u64,
+            offline_partitions: self.reconciler.partitions().offline().len() as u64,
             groups,
             group_offsets,
             cross_core_requests: mailbox.requests_sent,

@@ -204,6 +204,10 @@ impl Cores for FakeCores {
         self.0.told(core, "inspect", count, answer)
     }
 
+    fn is_degraded(&self) -> bool {
+        self.0.logs.borrow().values().any(|log| log.fails_with.is_some())
+    }
+
     fn count(&self) -> u16 {
         2
     }
@@ -295,6 +299,13 @@ fn inspected(world: &World, core: Core, task: InspectTask) -> (usize, Inspected)
         InspectTask::Producers { partitions, .. } => {
             let producers = |id: &PartitionId| world.on(id, |_| Ok(world.producers.borrow().clone()));
             (partitions.len(), Inspected::Producers(partitions.iter().map(producers).collect()))
+        }
+        InspectTask::Offline => {
+            let logs = world.logs.borrow();
+            let own = logs.iter().filter(|(id, _)| id.partition as u16 % 2 == core.0);
+            let offline: Vec<_> =
+                own.filter(|(_, log)| log.fails_with.is_some()).map(|(id, _)| *id).collect();
+            (offline.len(), Inspected::Offline(offline))
         }
         InspectTask::Logs { with_space } => {
             let (image, dir) = (world.image.borrow(), PathBuf::from("corelog-data"));

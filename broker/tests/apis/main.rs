@@ -13,6 +13,7 @@ mod fakes;
 mod group_fakes;
 mod groups;
 mod inspect;
+mod offline;
 #[path = "../samples/mod.rs"]
 mod samples;
 mod sessions;

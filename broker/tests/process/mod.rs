@@ -6,6 +6,7 @@
 
 pub(crate) mod client;
 pub(crate) mod metrics;
+pub(crate) mod mount;
 
 use std::io::{BufRead, BufReader};
 use std::net::{SocketAddr, TcpStream};

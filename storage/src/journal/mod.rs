@@ -518,10 +518,13 @@ impl<I: Io> Inner<I> {
             if state.failed.is_some() {
                 return;
             }
-            tracing::error!(dir = %self.dir.display(), %cause, "log directory failed");
             let error = match cause {
                 StorageError::DirectoryFailed { .. } => cause.clone(),
-                _ => StorageError::DirectoryFailed { dir: self.dir.clone(), cause: cause.to_string() },
+                // The journal's own lies in the log directory.
+                _ => StorageError::DirectoryFailed {
+                    dir: self.dir.parent().unwrap_or(&self.dir).to_path_buf(),
+                    cause: cause.to_string(),
+                },
             };
             state.failed = Some(error);
         }

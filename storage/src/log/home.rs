@@ -90,6 +90,8 @@ pub(crate) struct Core<I: Io> {
     pub(crate) cold_bytes: Cell<u64>,
     /// What scrubbing has read and found.
     pub(crate) scrubbed: Cell<ScrubStats>,
+    /// A log directory has failed.
+    pub(crate) dir_failed: Rc<Signal>,
     pub(crate) bugs: Bugs,
 }
 
@@ -140,6 +142,8 @@ pub(crate) struct Directory<I: Io> {
     pub(crate) told_no_checkpoint: Seldom,
     pub(crate) closing: Cell<bool>,
     pub(crate) failed: RefCell<Option<StorageError>>,
+    /// The core's: wakes whoever must hear of it.
+    pub(crate) dir_failed: Rc<Signal>,
 }
 
 impl<I: Io> Directory<I> {
@@ -191,6 +195,7 @@ impl<I: Io> Directory<I> {
         self.dirty_bytes.set(0);
         self.work.set();
         self.close_graves();
+        self.dir_failed.set();
         error
     }
 }

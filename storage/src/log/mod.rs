@@ -222,7 +222,10 @@ impl<I: Io> Log<I> {
     }
 
     /// The error that every operation gets once the log is closed, deleted, or its directory failed.
-    pub(crate) fn check(&self) -> Result<()> {
+    ///
+    /// # Errors
+    /// `Closed`, `DirectoryFailed`.
+    pub fn check(&self) -> Result<()> {
         match &*self.ended.borrow() {
             Some(error) => Err(error.clone()),
             None => Ok(()),

@@ -74,6 +74,7 @@ impl<I: Io> Directory<I> {
             told_no_checkpoint: Seldom::default(),
             closing: Cell::new(false),
             failed: RefCell::new(None),
+            dir_failed: core.dir_failed.clone(),
         }))
     }
 

@@ -96,6 +96,8 @@ pub struct Store<I: Io> {
     /// Names of the logs' directories, those being made and being removed included.
     names: RefCell<HashSet<String>>,
     closing: Cell<bool>,
+    /// Directories whose failure was handed out, by index.
+    told_failures: RefCell<HashSet<usize>>,
 }
 
 impl<I: Io> Store<I> {
@@ -120,6 +122,7 @@ impl<I: Io> Store<I> {
             cold_reads: Gate::new(options.cold_reads_max.max(1)),
             cold_bytes: Cell::new(0),
             scrubbed: Cell::default(),
+            dir_failed: Rc::default(),
             bugs: options.bugs,
         });
         let mut dirs = Vec::with_capacity(recovered.dirs.len());
@@ -135,6 +138,7 @@ impl<I: Io> Store<I> {
             logs: RefCell::default(),
             names: RefCell::default(),
             closing: Cell::new(false),
+            told_failures: RefCell::default(),
         });
         for log in recovered.logs {
             let dir = store.dir(log.dir_index)?;
@@ -208,13 +212,42 @@ impl<I: Io> Store<I> {
     /// and its partition's directory is free for another log.
     ///
     /// # Errors
-    /// `DirectoryFailed`. An unknown id is no error, so a deletion may be repeated; a second one answers while the first is under way.
+    /// `DirectoryFailed`: the files stay until a recovery whose metadata does not know the log, and the name is free in the other directories.
+    /// An unknown id is no error, so a deletion may be repeated; a second one answers while the first is under way.
     pub async fn delete_log(&self, log_id: LogId) -> Result<()> {
         let Some(log) = self.log(log_id) else { return Ok(()) };
         self.logs.borrow_mut().remove(&log_id);
-        log.home_dir().clone().drop_log(&self.core, &log).await?;
-        self.names.borrow_mut().remove(&log.identity().dir_name());
-        Ok(())
+        let dropped = log.home_dir().clone().drop_log(&self.core, &log).await;
+        if dropped.is_ok() || log.home_dir().check().is_err() {
+            self.names.borrow_mut().remove(&log.identity().dir_name());
+        }
+        dropped
+    }
+
+    /// Takes a directory out of use because it failed elsewhere, for another core. Its logs end, as when it had failed here.
+    pub fn fail_directory(&self, dir_index: usize, cause: &StorageError) {
+        if let Some(dir) = self.dirs.get(dir_index) {
+            dir.fail(cause);
+        }
+    }
+
+    /// Whether a directory is out of use, and why.
+    pub fn directory_failure(&self, dir_index: usize) -> Option<StorageError> {
+        self.dirs.get(dir_index).and_then(|dir| dir.check().err())
+    }
+
+    /// Resolves with directories that failed since the last call, as indexes with their errors. For one task.
+    pub async fn failed_directories(&self) -> Vec<(usize, StorageError)> {
+        loop {
+            let failed =
+                (0..self.dirs.len()).filter_map(|index| Some((index, self.directory_failure(index)?)));
+            let fresh: Vec<_> =
+                failed.filter(|(index, _)| self.told_failures.borrow_mut().insert(*index)).collect();
+            if !fresh.is_empty() {
+                return fresh;
+            }
+            self.core.dir_failed.wait().await;
+        }
     }
 
     /// Stops cleanly: takes no more appends, writes everything back, cuts segments to their exact length, and notes in the

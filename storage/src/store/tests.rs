@@ -104,6 +104,28 @@ fn a_failed_directory_takes_only_its_own_logs_with_it_and_leaves_their_memory_to
 }
 
 #[test]
+fn a_directory_that_failed_elsewhere_fails_here_is_told_of_once_and_leaves_the_names_of_its_deleted_logs_free()
+ {
+    let simulation = Simulation::new(5);
+    simulation.block_on(async {
+        let (store, [broken, sound]) = two_directories(simulation.io()).await;
+        append(&broken).await.unwrap();
+        let cause = StorageError::DirectoryFailed { dir: "/a".into(), cause: "elsewhere".to_owned() };
+        store.fail_directory(0, &cause);
+        let told = store.failed_directories().await;
+        assert!(matches!(&told[..], [(0, StorageError::DirectoryFailed { .. })]), "{told:?}");
+        let again = futures_lite::future::poll_once(store.failed_directories()).await;
+        assert!(again.is_none(), "{again:?}");
+        assert!(append(&broken).await.is_err());
+        let identity = LogIdentity { log_id: LogId(9), ..broken.identity().clone() };
+        assert!(store.delete_log(LogId(1)).await.is_err());
+        let fresh = store.create_log(identity, 1, LogConfig::default(), no_tenant()).await.unwrap();
+        append(&fresh).await.unwrap();
+        append(&sound).await.unwrap();
+    });
+}
+
+#[test]
 fn a_log_of_a_partition_that_is_there_is_refused_until_the_other_is_deleted() {
     let simulation = Simulation::new(6);
     simulation.block_on(async {

@@ -127,6 +127,11 @@ impl Coordinator {
         self.wake();
     }
 
+    /// Whether its partition can be used.
+    pub(super) fn is_online(&self) -> bool {
+        self.partition.is_online()
+    }
+
     /// Groups and committed offsets.
     pub(super) fn counts(&self) -> (u64, u64) {
         self.counts.get()

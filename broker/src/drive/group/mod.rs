@@ -92,6 +92,17 @@ impl Groups {
         }
     }
 
+    /// Ends the coordinators of partitions that cannot be used any more: nothing that they decide could be kept.
+    pub fn end_offline(&self) {
+        self.coordinators.borrow_mut().retain(|_, coordinator| {
+            let is_online = coordinator.is_online();
+            if !is_online {
+                coordinator.end();
+            }
+            is_online
+        });
+    }
+
     fn start(&self, partition: Rc<Partition>) -> Rc<Coordinator> {
         let coordinator =
             Coordinator::new(partition, self.settings.clone(), self.pace.clone(), self.image.clone());

@@ -14,7 +14,7 @@ use glommio::{LocalExecutorBuilder, Placement};
 use super::*;
 use crate::config::{BrokerValues, Given, TopicConfig};
 use crate::drive::tasks::PartitionId;
-use crate::drive::{Bugs, ProducerTenant, Settings, Store, log_identity};
+use crate::drive::{Bugs, Degraded, ProducerTenant, Settings, Store, log_identity};
 
 const ID: PartitionId = PartitionId { topic_id: TopicId([7; 16]), partition: 0 };
 
@@ -32,11 +32,9 @@ async fn partition(dir: &Path, bugs: Bugs) -> (Rc<Store>, Rc<Partitions>) {
     let producers = Rc::new(std::cell::RefCell::new(ProducerTenant::default()));
     let identity = log_identity("topic", &ID, 1);
     let log = store.create_log(identity, 0, LogConfig::default(), producers.clone()).await.unwrap();
-    let partitions = Partitions::new(Settings {
-        record_validation: RecordValidation::Full,
-        producer_id_expiration_ms: i64::MAX,
-        bugs,
-    });
+    let settings =
+        Settings { record_validation: RecordValidation::Full, producer_id_expiration_ms: i64::MAX, bugs };
+    let partitions = Partitions::new(settings, Degraded::default());
     let (image, given) = (MetadataImage::default(), Given::default());
     let config = TopicConfig::resolve(|_| None, &BrokerValues::new(&image, 1, &given));
     partitions.insert(ID, Ok(Rc::new(Partition::new(log, producers, 0, config))));
