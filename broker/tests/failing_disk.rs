@@ -36,7 +36,7 @@ const NOT_COORDINATOR: i16 = 16;
 const STORAGE_ERROR: i16 = 56;
 /// How long a consumer is willing to wait, and how soon it must hear that its partition is gone.
 const WAIT_MS: i32 = 15_000;
-const SOON: Duration = Duration::from_secs(5);
+const SOON: Duration = Duration::from_secs(2);
 
 fn text(value: &str) -> StrBytes {
     StrBytes::from_string(value.to_owned())
@@ -149,13 +149,6 @@ fn committed(client: &mut Client, group: &GroupId) -> (i16, i64) {
     let response: OffsetFetchResponse = client.ask(9, 5, &request);
     let offset = response.topics.first().map_or(-1, |topic| topic.partitions[0].committed_offset);
     (response.error_code, offset)
-}
-
-fn delete_topic(client: &mut Client, topic: &str) -> i16 {
-    let request =
-        DeleteTopicsRequest::default().with_topic_names(vec![TopicName(text(topic))]).with_timeout_ms(5_000);
-    let response: DeleteTopicsResponse = client.ask(20, 3, &request);
-    response.responses[0].error_code
 }
 
 /// What was acknowledged, by partition of [`TOPIC`]: so many batches of one record, numbered by their offsets.
@@ -276,7 +269,7 @@ fn a_log_directory_that_dies_takes_its_partitions_offline_and_no_others_and_brin
     assert_eq!(lost_offsets > 0, !lost_groups.is_empty());
 
     // What is new goes where it can be kept, and a name is free again when its topic is deleted.
-    assert_eq!(delete_topic(&mut client, "doomed"), 0);
+    assert_eq!(client.delete_topic("doomed"), 0);
     for topic in ["fresh", "doomed"] {
         assert_eq!(client.create_topic(topic, 6), 0);
         for partition in 0..6 {
@@ -348,6 +341,54 @@ fn without_the_directory_of_the_metadata_the_broker_stops_with_one_line_and_goes
     let mut client = broker.client();
     (0..PARTITIONS).for_each(|partition| acknowledged.check(&mut client, partition));
     broker.stop();
+}
+
+#[test]
+fn a_start_does_without_a_directory_whose_disk_is_dead_or_not_mounted_and_finds_it_when_it_is_back() {
+    let disks = Disks::new();
+    let broker = disks.broker();
+    let mut client = broker.client();
+    let mut acknowledged = Acknowledged::default();
+    assert_eq!(client.create_topic(TOPIC, PARTITIONS), 0);
+    for number in 0..3 * PARTITIONS {
+        assert_eq!(acknowledged.produce(&mut client, number % PARTITIONS), 0);
+    }
+    let lost = in_dir(&mut client, &disks.mortal(), TOPIC);
+    broker.kill();
+    // Killed with a live journal: what is there is known when it is read.
+    for is_mounted in [true, false] {
+        if is_mounted {
+            disks.mount.die();
+        } else {
+            disks.mount.unmount();
+        }
+        let broker = disks.broker();
+        let mut client = broker.client();
+        let error = broker.logged("ERROR");
+        println!("{error}");
+        assert!(error.contains(&disks.mortal().display().to_string()), "{error}");
+        assert_eq!(sum(&scrape(broker.metrics_address()), "corelog_offline_log_directories"), 1.0);
+        let dirs = log_dirs(&mut client);
+        assert_eq!(dirs[&disks.mortal()], (STORAGE_ERROR, BTreeSet::new()));
+        for partition in 0..PARTITIONS {
+            let expected = if lost.contains(&partition) { STORAGE_ERROR } else { 0 };
+            assert_eq!(acknowledged.produce(&mut client, partition), expected);
+        }
+        broker.kill();
+    }
+    disks.mount.mount();
+    let broker = disks.broker();
+    (0..PARTITIONS).for_each(|partition| acknowledged.check(&mut broker.client(), partition));
+    broker.stop();
+
+    // Without the metadata's there is no start.
+    let first = |dirs: &[&Path]| disks.start(dirs);
+    let (other, place) = (Disks::new(), disks.place.join("beside"));
+    first(&[&other.mortal(), &place]).ready().stop();
+    other.mount.die();
+    let line = first(&[&other.mortal(), &place]).refused();
+    println!("{line}");
+    assert!(line.contains(&other.mortal().display().to_string()), "{line}");
 }
 
 fn produce(partition: i32) -> ProduceRequest {

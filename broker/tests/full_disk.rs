@@ -174,13 +174,6 @@ fn delete_records(client: &mut Client, topic: &str) -> i16 {
     response.topics[0].partitions[0].error_code
 }
 
-fn delete_topic(client: &mut Client, topic: &str) -> i16 {
-    let request =
-        DeleteTopicsRequest::default().with_topic_names(vec![TopicName(text(topic))]).with_timeout_ms(5_000);
-    let response: DeleteTopicsResponse = client.ask(20, 3, &request);
-    response.responses[0].error_code
-}
-
 /// Finds the coordinator of a group, which makes `__consumer_offsets`, and commits an offset of no member.
 fn commit_offset(client: &mut Client, offset: i64) -> i16 {
     let group = GroupId(text("readers"));
@@ -285,7 +278,7 @@ fn a_disk_that_is_full_refuses_writes_serves_reads_and_takes_every_way_to_make_r
     disk.fill();
     acknowledged.produce_until_full(&mut broker.client());
     answers(&mut broker, &mut acknowledged);
-    assert_eq!(timely("a deletion", || delete_topic(&mut broker.client(), "deleted")), 0);
+    assert_eq!(timely("a deletion", || broker.client().delete_topic("deleted")), 0);
     goes_on(&broker, &mut acknowledged, "DeleteTopics");
 
     // Somebody else makes room.

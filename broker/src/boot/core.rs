@@ -17,7 +17,7 @@ use corelog_storage::types::LogId;
 use glommio::channels::local_channel;
 
 use super::controller::ControlCalls;
-use super::failed_dirs::FailedDirs;
+use super::failed_dirs::{FailedDirs, UsableDirs};
 use crate::api::Kafka;
 use crate::api::broker::{Broker, ProducerIds};
 use crate::api::cores::NodeCores;
@@ -25,8 +25,8 @@ use crate::api::fetch::FetchSessions;
 use crate::config::{BrokerConfig, Flush, ValidateRecords};
 use crate::control::Control;
 use crate::drive::{
-    Degraded, GroupSettings, Groups, Housekeeping, Partitions, Reconciler, ScrubSettings, Settings, Store,
-    Tenants, clean_logs, keep_house, scrub_logs,
+    Degraded, GroupSettings, Groups, Housekeeping, LogDirs, Partitions, Reconciler, ScrubSettings, Settings,
+    Store, Tenants, clean_logs, keep_house, scrub_logs,
 };
 use crate::metrics::{CoreMetrics, NetworkStats};
 use crate::net::{CoreListener, NetSettings, Server, ServerParts};
@@ -62,6 +62,7 @@ pub(super) struct Node {
     pub(super) drained: Drained,
     pub(super) degraded: Degraded,
     pub(super) failed_dirs: FailedDirs,
+    pub(super) dirs: UsableDirs,
 }
 
 /// Lets the cores wait for each other at the end: no store closes while another core's clients may still need it.
@@ -170,7 +171,7 @@ async fn open(
     let config = &node.config;
     let tenants = Tenants::default();
     let options = store_options(node, budget);
-    let dirs = config.log_dirs.clone();
+    let UsableDirs { used: dirs, lost } = node.dirs.clone();
     let store = Store::open(
         GlommioIo::new(),
         options,
@@ -195,7 +196,7 @@ async fn open(
         bugs: Default::default(),
     };
     let partitions = Partitions::new(settings, node.degraded.clone());
-    Ok(Reconciler::new(store, partitions, tenants, dirs))
+    Ok(Reconciler::new(store, partitions, tenants, LogDirs { used: dirs, lost }))
 }
 
 fn housekeeping_of(config: &BrokerConfig) -> Housekeeping {
@@ -216,7 +217,7 @@ fn scrubbing_of(node: &Node) -> ScrubSettings {
 fn store_options(node: &Node, budget: &Budget) -> StoreOptions {
     let config = &node.config;
     let tail_bytes = budget.pool(Share::TailCache).limit();
-    let per_dir = tail_bytes / config.log_dirs.len().max(1) as u64;
+    let per_dir = tail_bytes / node.dirs.used.len().max(1) as u64;
     let journal_bytes = config.journal_bytes.min(per_dir.max(JOURNAL_BYTES_MIN));
     let mut options = StoreOptions::new(rand::random(), journal_bytes);
     // Half of the descriptors are for connections.

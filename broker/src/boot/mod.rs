@@ -23,7 +23,7 @@ use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
 use self::core::{CoreSeed, Node};
-use self::failed_dirs::FailedDirs;
+use self::failed_dirs::{FailedDirs, UsableDirs};
 use crate::cli::StartOptions;
 use crate::config::{self, BrokerConfig, Flush};
 use crate::control::{self, Control, ControlThread, Identity};
@@ -35,7 +35,7 @@ use crate::shard::message::Port;
 use crate::shard::preflight::preflight;
 use crate::shard::shutdown::{Shutdown, Stop};
 use crate::shard::watchdog::{Pulse, Watchdog, WatchdogSettings};
-use recovery::recover;
+use recovery::{is_any_missing, recover};
 
 /// Runs a broker until it is told to stop. What prevents the start is one line on stderr.
 pub fn start(options: &StartOptions) -> ExitCode {
@@ -74,7 +74,12 @@ fn run(options: &StartOptions) -> anyhow::Result<()> {
     config.log_dirs.iter().try_for_each(|dir| check_direct_io(dir))?;
     let identity = control::open_log_dirs(&config.log_dirs, config.node_id_given.then_some(config.node_id))?;
     let reserve_bytes = control::reserve_bytes(cores);
-    identity.dirs.iter().try_for_each(|dir| control::let_go_of_reserve(&dir.path, reserve_bytes))?;
+    for dir in &identity.dirs {
+        if let Err(error) = control::let_go_of_reserve(&dir.path, reserve_bytes) {
+            // If it matters, recovery meets it too, and knows what it means.
+            tracing::warn!(%error, "the reserve of a log directory was not looked at");
+        }
+    }
     let listeners = bind(&config, cores)?;
     let addresses: Vec<SocketAddr> = listeners.iter().map(|listener| listener.address).collect();
 
@@ -88,7 +93,12 @@ fn run(options: &StartOptions) -> anyhow::Result<()> {
         control.commit_blocking(Command::SetFeatures { levels })?;
     }
     let recovering = Instant::now();
-    let recovered = recover(&config, cores, &control.image())?;
+    let image = control.image();
+    let recovered = recover(&identity, cores, &image)?;
+    let dirs = UsableDirs::of(&identity, &recovered);
+    dirs.tell();
+    // As long as a partition is missing, it may be in a directory that is.
+    identity.remember(is_any_missing(&image, &recovered))?;
     if recovered.unclean {
         // Offsets that were handed out and lost must not come again in the same epoch (KIP-101).
         control.commit_blocking(Command::BumpLeaderEpochs { broker_id: identity.node_id })?;
@@ -111,7 +121,8 @@ fn run(options: &StartOptions) -> anyhow::Result<()> {
         shutdown: shutdown.clone(),
         drained: Default::default(),
         degraded: Default::default(),
-        failed_dirs: FailedDirs::new(config.log_dirs.len()),
+        failed_dirs: FailedDirs::new(dirs.used.len()),
+        dirs: dirs.clone(),
     });
     let (ready, is_ready) = mpsc::channel();
     control.attach_cores(usize::from(cores), controller::publisher(&ports));
@@ -139,7 +150,7 @@ fn run(options: &StartOptions) -> anyhow::Result<()> {
         // A core that ends without a word has said why in the log.
         is_ready.recv().map_err(|_| anyhow::anyhow!("a core ended while it was starting"))??;
     }
-    control::keep_reserves(config.log_dirs.clone(), reserve_bytes);
+    control::keep_reserves(dirs.used, reserve_bytes);
     // Before the word that it is ready: whoever hears it may stop it at once, and that is a clean stop too.
     let signals = Signals::new([SIGTERM, SIGINT])?;
     tell_ready(&config, &addresses, cores, recovery_ms);

@@ -1,7 +1,8 @@
 //! Whose directory this is: `meta.properties` and the lock in each log directory.
 //!
 //! Boot calls it before anything else touches a disk. The first start gives the cluster, the node and each directory an identity; later starts
-//! check them. A directory that is somebody else's is refused before anything is written to it. Deliberately absent: what is in the logs.
+//! check them. A directory that is somebody else's is refused before anything is written to it; one that cannot be read, or that is missing, is
+//! lost, and the others are opened. Deliberately absent: what is in the logs.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File, OpenOptions, TryLockError};
@@ -11,9 +12,12 @@ use std::path::{Path, PathBuf};
 use corelog_logic::controller::TopicId;
 use xxhash_rust::xxh3::xxh3_64;
 
-use super::durable;
 use super::error::{ControlError, Result};
+use super::known_dirs::{self, KnownDir};
+use super::{METADATA_DIR, durable};
 
+/// Where storage keeps its checkpoints: there have been logs where it is.
+const CHECKPOINT_DIR: &str = "checkpoint";
 const META_PROPERTIES: &str = "meta.properties";
 const LOCK: &str = ".lock";
 /// What may lie in a directory that we make ours: our own beginnings, and what a fresh file system has.
@@ -32,10 +36,33 @@ pub struct Identity {
     pub cluster_id: String,
     /// This broker's id.
     pub node_id: i32,
-    /// The log directories in the order of the configuration.
+    /// The log directories that can be used, in the order of the configuration. The first of `log.dirs` is one of them.
     pub dirs: Vec<LogDir>,
+    /// Those that cannot, and those that this broker had before and that are not there: their partitions are offline.
+    pub lost: Vec<LostDir>,
     /// Whether there was no log directory of this broker before.
     pub first_start: bool,
+}
+
+impl Identity {
+    /// Paths of the directories that can be used.
+    pub fn paths(&self) -> Vec<PathBuf> {
+        self.dirs.iter().map(|dir| dir.path.clone()).collect()
+    }
+
+    /// Notes which directories there are, so that the next start knows what is missing; the lost ones too, as long as something may be in them.
+    ///
+    /// # Errors
+    /// What writing to the first directory gives.
+    pub fn remember(&self, with_lost: bool) -> Result<()> {
+        let Some(first) = self.dirs.first() else { return Ok(()) };
+        let used = self.dirs.iter().map(|dir| (&dir.path, Some(&dir.directory_id)));
+        let lost = self.lost.iter().filter(|_| with_lost).map(|dir| (&dir.path, dir.directory_id.as_ref()));
+        let known = used.chain(lost).filter_map(|(path, directory_id)| {
+            Some(KnownDir { directory_id: directory_id?.clone(), path: known_dirs::path_of(path) })
+        });
+        known_dirs::remember(&first.path, known.collect())
+    }
 }
 
 /// A log directory that is ours and locked as long as this lives.
@@ -48,6 +75,17 @@ pub struct LogDir {
     _lock: File,
 }
 
+/// A log directory that should be there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LostDir {
+    /// Where it is, or was.
+    pub path: PathBuf,
+    /// Its identity, if it is known.
+    pub directory_id: Option<String>,
+    /// Why it is not used, and what to do.
+    pub why: String,
+}
+
 /// What a `meta.properties` of ours says.
 struct Meta {
     cluster_id: String,
@@ -55,32 +93,113 @@ struct Meta {
     directory_id: String,
 }
 
-/// Opens, creates and locks the log directories. `node_id` is what is configured (`node.id`), if anything is.
+/// Opens, creates and locks the log directories. `node_id` is what is configured (`node.id`), if anything is. A directory that the system gives
+/// an error for is lost and no error, unless it is the first, which holds the metadata, or the broker has never been started.
 ///
 /// # Errors
-/// One sentence: a directory that is locked, belongs to Kafka, to another broker or cluster, holds unknown files, or cannot be written.
+/// One sentence: a directory that is locked, belongs to Kafka, to another broker or cluster, holds unknown files, or cannot be written; an order
+/// in which the first does not hold the metadata.
 pub fn open_log_dirs(dirs: &[PathBuf], node_id: Option<i32>) -> Result<Identity> {
-    let mut found: Vec<Option<Meta>> = Vec::new();
+    let mut found = Vec::new();
     for dir in dirs {
-        found.push(inspect(dir).map_err(|error| unusable(dir, error))?);
+        found.push(Unusable::or_lost(inspect(dir))?);
     }
-    let mut locks = Vec::new();
+    let known: Vec<(&PathBuf, &Meta)> = dirs
+        .iter()
+        .zip(&found)
+        .filter_map(|(dir, meta)| Some((dir, meta.as_ref().ok()?.as_ref()?)))
+        .collect();
+    check_known(&known, node_id)?;
+    let first_start = known.is_empty();
+    let cluster_id = known.first().map_or_else(random_id, |(_, meta)| meta.cluster_id.clone());
+    let node_id = node_id.or(known.first().map(|(_, meta)| meta.node_id)).unwrap_or(NODE_ID_DEFAULT);
+    let mut missing = Vec::new();
+    if let (Some(first), Some(Ok(_))) = (dirs.first(), found.first()) {
+        check_metadata(first, &known)?;
+        missing = known_dirs::read(first)?;
+        missing.retain(|one| known.iter().all(|(_, meta)| meta.directory_id != one.directory_id));
+    }
+
+    let mut locked = Vec::new();
+    let mut lost = Vec::new();
     let mut real_paths = BTreeSet::new();
-    for dir in dirs {
-        durable::create_dir_all(dir).map_err(|error| unusable(dir, error))?;
-        let real = fs::canonicalize(dir).map_err(|e| ControlError::io("resolve", dir, e))?;
-        if !real_paths.insert(real) {
-            return Err(ControlError::Directory {
-                dir: dir.clone(),
-                why: "it is named twice in log.dirs".to_owned(),
-            });
+    for (index, (dir, meta)) in dirs.iter().zip(found).enumerate() {
+        let earlier = missing.iter().position(|one| one.path == known_dirs::path_of(dir));
+        let earlier = earlier.map(|at| missing.remove(at));
+        let taken = match (meta, &earlier) {
+            (Err(why), _) => Err(why),
+            // Made ours it would be given what belongs to the disk that is not there.
+            (Ok(None), Some(earlier)) => Err(Unusable(format!(
+                "it is empty, and held partitions of this broker before (directory.id {}); mount its disk, or name another directory in \
+                 log.dirs if there is a new one",
+                earlier.directory_id
+            ))),
+            (Ok(meta), _) => match Unusable::or_lost(take(dir, &mut real_paths))? {
+                Ok(lock) => Ok((meta, lock)),
+                Err(why) => Err(why),
+            },
+        };
+        match taken {
+            Ok((meta, lock)) => locked.push((dir, meta, lock)),
+            Err(Unusable(why)) if index == 0 || first_start => {
+                return Err(ControlError::Directory { dir: dir.clone(), why });
+            }
+            Err(Unusable(why)) => {
+                let directory_id = earlier.map(|one| one.directory_id);
+                lost.push(LostDir { path: dir.clone(), directory_id, why });
+            }
         }
-        locks.push(lock(dir).map_err(|error| unusable(dir, error))?);
     }
-    let known: Vec<(&PathBuf, &Meta)> =
-        dirs.iter().zip(&found).filter_map(|(d, m)| Some((d, m.as_ref()?))).collect();
-    for (dir, meta) in &known {
-        let (first_dir, first) = known[0];
+    let mut opened = Vec::new();
+    for (dir, meta, lock) in locked {
+        let directory_id = match meta {
+            Some(meta) => meta.directory_id,
+            None => create(dir, &cluster_id, node_id).map_err(|error| unusable(dir, error))?,
+        };
+        opened.push(LogDir { path: dir.clone(), directory_id, _lock: lock });
+    }
+    lost.extend(missing.into_iter().map(|one| LostDir {
+        why: format!(
+            "log.dirs does not name it any more (directory.id {}); name it again, or delete the topics of its partitions",
+            one.directory_id
+        ),
+        path: one.path,
+        directory_id: Some(one.directory_id),
+    }));
+    Ok(Identity { cluster_id, node_id, dirs: opened, lost, first_start })
+}
+
+/// Why a directory cannot be used, which need not concern the others.
+struct Unusable(String);
+
+impl Unusable {
+    /// Sets errors of the operating system apart, as of a broken disk. What a directory holds is another matter.
+    fn or_lost<T>(result: Result<T>) -> Result<std::result::Result<T, Self>> {
+        match result {
+            Ok(value) => Ok(Ok(value)),
+            Err(error @ ControlError::Io { .. }) => Ok(Err(Self(why(&error)))),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+/// Makes a directory, if need be, and locks it.
+fn take(dir: &Path, real_paths: &mut BTreeSet<PathBuf>) -> Result<File> {
+    durable::create_dir_all(dir)?;
+    let real = fs::canonicalize(dir).map_err(|e| ControlError::io("resolve", dir, e))?;
+    if !real_paths.insert(real) {
+        return Err(ControlError::Directory {
+            dir: dir.to_owned(),
+            why: "it is named twice in log.dirs".to_owned(),
+        });
+    }
+    lock(dir)
+}
+
+/// All directories that are ours are this broker's, and each is another one.
+fn check_known(known: &[(&PathBuf, &Meta)], node_id: Option<i32>) -> Result<()> {
+    let Some((first_dir, first)) = known.first() else { return Ok(()) };
+    for (dir, meta) in known {
         let refuse = |why: String| Err(ControlError::Directory { dir: (*dir).clone(), why });
         if meta.cluster_id != first.cluster_id {
             return refuse(format!(
@@ -105,24 +224,46 @@ pub fn open_log_dirs(dirs: &[PathBuf], node_id: Option<i32>) -> Result<Identity>
             ));
         }
     }
-    let first_start = known.is_empty();
-    let cluster_id = known.first().map_or_else(random_id, |(_, meta)| meta.cluster_id.clone());
-    let node_id = node_id.or(known.first().map(|(_, meta)| meta.node_id)).unwrap_or(NODE_ID_DEFAULT);
-    let mut opened = Vec::new();
-    for ((dir, meta), lock) in dirs.iter().zip(found).zip(locks) {
-        let directory_id = match meta {
-            Some(meta) => meta.directory_id,
-            None => create(dir, &cluster_id, node_id).map_err(|error| unusable(dir, error))?,
-        };
-        opened.push(LogDir { path: dir.clone(), directory_id, _lock: lock });
+    Ok(())
+}
+
+/// The first directory holds the metadata, unless there is none yet. With an empty one in its place every partition would be one of a topic that
+/// does not exist, and be removed.
+fn check_metadata(first: &Path, known: &[(&PathBuf, &Meta)]) -> Result<()> {
+    if first.join(METADATA_DIR).is_dir() {
+        return Ok(());
     }
-    Ok(Identity { cluster_id, node_id, dirs: opened, first_start })
+    let holding = |name: &str| known.iter().map(|(dir, _)| *dir).find(|dir| dir.join(name).is_dir());
+    let why = if let Some(other) = holding(METADATA_DIR) {
+        let other = other.display();
+        format!("log.dirs names it first, but the metadata is in {other}; name {other} first")
+    } else if let Some(other) = holding(CHECKPOINT_DIR) {
+        format!(
+            "log.dirs names it first, and it does not hold the metadata (there is no {METADATA_DIR} in it), without which the partitions in \
+             {} mean nothing; mount its disk, or name the directory that holds the metadata first",
+            other.display()
+        )
+    } else {
+        return Ok(());
+    };
+    Err(ControlError::Directory { dir: first.to_owned(), why })
 }
 
 /// Says of an error of the operating system which directory it makes useless, and what to do.
 fn unusable(dir: &Path, error: ControlError) -> ControlError {
-    let ControlError::Io { source, .. } = &error else { return error };
-    let way_out = match source.kind() {
+    match error {
+        ControlError::Io { .. } => ControlError::Directory { dir: dir.to_owned(), why: why(&error) },
+        error => error,
+    }
+}
+
+/// An error of the operating system, and what to do.
+fn why(error: &ControlError) -> String {
+    let kind = match error {
+        ControlError::Io { source, .. } => source.kind(),
+        _ => io::ErrorKind::Other,
+    };
+    let way_out = match kind {
         io::ErrorKind::NotADirectory => "log.dirs takes directories, and a file is in the way",
         io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
             "let the broker's user read and write it, or name another directory in log.dirs"
@@ -132,7 +273,7 @@ fn unusable(dir: &Path, error: ControlError) -> ControlError {
         }
         _ => "name another directory in log.dirs",
     };
-    ControlError::Directory { dir: dir.to_owned(), why: format!("{error}; {way_out}") }
+    format!("{error}; {way_out}")
 }
 
 /// Looks at a directory without touching it. None when it can be made ours.

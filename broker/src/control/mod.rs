@@ -6,6 +6,7 @@
 mod admin;
 mod durable;
 mod error;
+mod known_dirs;
 mod meta_properties;
 mod proposer;
 mod published;
@@ -23,7 +24,7 @@ use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 
 pub use admin::{Admin, MetricsText};
 pub use error::{ControlError, Result};
-pub use meta_properties::{Identity, LogDir, open_log_dirs};
+pub use meta_properties::{Identity, LogDir, LostDir, open_log_dirs};
 pub use proposer::{CALLS_MAX, Policy};
 pub use published::Publisher;
 pub use room::{keep_reserves, let_go_of_reserve, reserve_bytes};

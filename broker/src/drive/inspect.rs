@@ -67,8 +67,8 @@ async fn log_sizes(reconciler: &Reconciler, with_space: bool) -> LogSizes {
         }
     });
     let logs = logs.collect();
-    let failed_dirs = reconciler.store().stats().failed_dirs;
-    let space = if with_space { space_of(reconciler.dirs().to_vec()).await } else { Vec::new() };
+    let failed_dirs = reconciler.offline_dirs();
+    let space = if with_space { space_of(reconciler.dirs().used.clone()).await } else { Vec::new() };
     LogSizes { logs, failed_dirs, space }
 }
 

@@ -32,7 +32,7 @@ pub use list_offsets::list_offsets;
 pub use partition::{Partition, ProducerTenant};
 pub use partitions::{Bugs, Partitions, Settings};
 pub use produce::produce;
-pub use reconcile::{Assignment, Reconciler, Tenants, log_identity};
+pub use reconcile::{Assignment, LogDirs, Reconciler, Tenants, log_identity};
 pub use scrubber::{ScrubSettings, scrub_logs};
 
 /// The storage of a core, on the real disk.

@@ -102,6 +102,11 @@ impl Partitions {
         self.hosted(id)?.ok()
     }
 
+    /// Whether its log is in a directory that this start had to do without.
+    pub(super) fn is_lost(&self, id: &PartitionId) -> bool {
+        matches!(self.hosted(id), Some(Err(StorageError::DirectoryFailed { .. })))
+    }
+
     fn hosted(&self, id: &PartitionId) -> Option<Hosted> {
         self.by_topic.borrow().get(&id.topic_id)?.get(&id.partition).cloned()
     }

@@ -89,17 +89,26 @@ impl Tenants {
     }
 }
 
+/// The log directories.
+#[derive(Debug, Clone)]
+pub struct LogDirs {
+    /// Those that the store has, in its order.
+    pub used: Vec<PathBuf>,
+    /// Those that the start had to do without, as errors that say so.
+    pub lost: Vec<StorageError>,
+}
+
 /// A core's store and its partitions, kept in step with the metadata.
 pub struct Reconciler {
     store: Rc<Store>,
     partitions: Rc<Partitions>,
     tenants: Tenants,
-    dirs: Vec<PathBuf>,
+    dirs: LogDirs,
 }
 
 impl Reconciler {
     /// For a store that was opened in `dirs` with `tenants`.
-    pub fn new(store: Rc<Store>, partitions: Rc<Partitions>, tenants: Tenants, dirs: Vec<PathBuf>) -> Self {
+    pub fn new(store: Rc<Store>, partitions: Rc<Partitions>, tenants: Tenants, dirs: LogDirs) -> Self {
         Self { store, partitions, tenants, dirs }
     }
 
@@ -114,8 +123,17 @@ impl Reconciler {
     }
 
     /// The log directories.
-    pub fn dirs(&self) -> &[PathBuf] {
+    pub fn dirs(&self) -> &LogDirs {
         &self.dirs
+    }
+
+    /// Paths of the directories that cannot be used, whether they have failed since the start or were lost before.
+    pub fn offline_dirs(&self) -> Vec<PathBuf> {
+        let lost = self.dirs.lost.iter().filter_map(|error| match error {
+            StorageError::DirectoryFailed { dir, .. } => Some(dir.clone()),
+            _ => None,
+        });
+        self.store.stats().failed_dirs.into_iter().chain(lost).collect()
     }
 
     /// Takes a version over: removes topics, then opens or updates what is assigned. Every partition of the version is
@@ -135,10 +153,18 @@ impl Reconciler {
             }
         }
         let mut missing = Vec::new();
+        // What there was before this start, and is in no directory, is in one that the start had to do without.
+        let lost = self.dirs.lost.first().filter(|_| self.partitions.version() == 0);
         for assignment in assigned {
-            match self.partitions.opened(&assignment.id) {
-                Some(partition) => partition.update(assignment.leader_epoch, assignment.config),
-                None => missing.push(assignment),
+            let is_there = |log_id| self.store.log(LogId(log_id)).is_some();
+            match (self.partitions.opened(&assignment.id), lost) {
+                (Some(partition), _) => partition.update(assignment.leader_epoch, assignment.config),
+                // An empty log in its place would be another one, and hide that the records are elsewhere.
+                (None, _) if self.partitions.is_lost(&assignment.id) => {}
+                (None, Some(lost)) if !is_there(assignment.log_id) => {
+                    self.partitions.insert(assignment.id, Err(lost.clone()));
+                }
+                (None, _) => missing.push(assignment),
             }
         }
         let mut directories = self.logs_per_directory();
@@ -177,7 +203,7 @@ impl Reconciler {
         let logs = self.store.logs();
         let in_dir = |dir: &PathBuf| logs.iter().filter(|log| log.path().parent() == Some(dir)).count();
         let usable = |(index, dir)| self.store.directory_failure(index).is_none().then(|| in_dir(dir));
-        self.dirs.iter().enumerate().map(usable).collect()
+        self.dirs.used.iter().enumerate().map(usable).collect()
     }
 }
 

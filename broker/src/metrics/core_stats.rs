@@ -2,6 +2,7 @@
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 
 use corelog_storage::store::StoreStats;
 
@@ -78,6 +79,8 @@ pub struct CoreStats {
     pub flush: Latency,
     pub network: NetworkStats,
     pub store: StoreStats,
+    /// Log directories that cannot be used.
+    pub offline_dirs: Vec<PathBuf>,
     pub partitions: u64,
     /// Those of them that cannot be used.
     pub offline_partitions: u64,

@@ -197,8 +197,8 @@ impl Scrape {
 
     /// Kafka's `kafka.log:type=LogManager,name=OfflineLogDirectoryCount`.
     fn log_dirs(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
-        let offline: BTreeSet<_> = self.stats.cores.iter().flat_map(|core| &core.store.failed_dirs).collect();
-        let help = "Log directories that failed and are not used any more";
+        let offline: BTreeSet<_> = self.stats.cores.iter().flat_map(|core| &core.offline_dirs).collect();
+        let help = "Log directories that cannot be used: they failed, or are missing";
         family(encoder, "offline_log_directories", help, MetricType::Gauge, |metric| {
             gauge(metric, &[], offline.len() as u64)
         })

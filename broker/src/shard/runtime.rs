@@ -265,6 +265,7 @@ impl Shard {
             flush: self.metrics.flushes(),
             network: (self.network.borrow())(),
             store: store.stats(),
+            offline_dirs: self.reconciler.offline_dirs(),
             log_bytes,
             log_segments,
             partitions: self.reconciler.partitions().len() as u64,

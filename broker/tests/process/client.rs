@@ -111,6 +111,14 @@ impl Client {
         created.topics[0].error_code
     }
 
+    /// The error of deleting a topic.
+    pub(crate) fn delete_topic(&mut self, topic: &str) -> i16 {
+        let request =
+            DeleteTopicsRequest::default().with_topic_names(vec![topic_name(topic)]).with_timeout_ms(5_000);
+        let response: DeleteTopicsResponse = self.ask(20, 3, &request);
+        response.responses[0].error_code
+    }
+
     /// Error and base offset of a batch, produced with acks=all.
     pub(crate) fn produce(&mut self, topic: &str, partition: i32, records: Vec<u8>) -> (i16, i64) {
         let partition =

@@ -56,7 +56,7 @@ pub struct Advisors<'a> {
 pub struct RecoveredLog {
     /// Which partition and incarnation.
     pub identity: LogIdentity,
-    /// Index of its log directory.
+    /// Index of its log directory among [`RecoveredCore::dirs`].
     pub dir_index: usize,
     /// Grows when the log moves to another core.
     pub owner_epoch: u32,
@@ -84,7 +84,7 @@ pub struct RecoveredCore {
     pub core: u32,
     /// Of how many.
     pub cores: u32,
-    /// All log directories.
+    /// The log directories that were recovered, in the order of `log.dirs`.
     pub dirs: Vec<RecoveredDir>,
     /// Its logs.
     pub logs: Vec<RecoveredLog>,
@@ -97,6 +97,8 @@ pub struct Recovered {
     pub cores: Vec<RecoveredCore>,
     /// Whether a journal was not closed by a clean stop: leader epochs must be bumped (0002, finding 10).
     pub unclean: bool,
+    /// Directories that gave an error of the operating system, and what it was: they are in no core's share.
+    pub failed_dirs: Vec<(PathBuf, StorageError)>,
     /// Figures for the log line.
     pub report: RecoveryReport,
 }
@@ -126,7 +128,7 @@ pub struct RecoveryReport {
 ///
 /// # Errors
 /// `Corrupt` when something durable is not what was written, `UnknownVersion`, `ForeignDirectory` when a partition's directory is not
-/// of this broker's making, `DiskFull`, `Io`. Nothing that was acknowledged is changed by a failed recovery.
+/// of this broker's making, `DiskFull`. A directory that gives `Io` is left out and told of in the result. Nothing that was acknowledged is changed by a failed recovery.
 pub async fn recover<I: Io>(
     io: &I,
     options: &RecoveryOptions,
@@ -137,15 +139,26 @@ pub async fn recover<I: Io>(
         .collect();
     let mut report = RecoveryReport::default();
     let mut unclean = false;
-    for (dir_index, path) in options.dirs.iter().enumerate() {
+    let mut failed_dirs = Vec::new();
+    for path in &options.dirs {
+        let dir_index = cores.first().map_or(0, |core| core.dirs.len());
         let recovery = DirRecovery { io, path, dir_index, options };
-        let (dir, logs) = recovery.run(advisors, &mut report, &mut unclean).await?;
-        for (core, logs) in cores.iter_mut().zip(logs) {
-            core.dirs.push(dir.clone());
-            core.logs.extend(logs);
+        match recovery.run(advisors, &mut report, &mut unclean).await {
+            Ok((dir, logs)) => {
+                for (core, logs) in cores.iter_mut().zip(logs) {
+                    core.dirs.push(dir.clone());
+                    core.logs.extend(logs);
+                }
+            }
+            // A broken disk takes its own logs with it. What its journals say is not known, nor whether they were closed.
+            Err(error @ StorageError::Io { .. }) if !error.is_disk_full() => {
+                unclean = true;
+                failed_dirs.push((path.clone(), error));
+            }
+            Err(error) => return Err(error),
         }
     }
-    Ok(Recovered { cores, unclean, report })
+    Ok(Recovered { cores, unclean, failed_dirs, report })
 }
 
 struct DirRecovery<'a, I: Io> {

@@ -126,6 +126,38 @@ fn a_directory_that_failed_elsewhere_fails_here_is_told_of_once_and_leaves_the_n
 }
 
 #[test]
+fn recovery_leaves_out_a_directory_that_gives_errors_and_finds_all_of_it_when_it_is_back() {
+    let simulation = Simulation::new(5);
+    simulation.block_on(async {
+        let (_, [first, second]) = two_directories(simulation.io()).await;
+        append(&first).await.unwrap();
+        append(&second).await.unwrap();
+    });
+    let io = simulation.kill();
+    simulation.block_on(async {
+        let dirs = vec![PathBuf::from("/a"), PathBuf::from("/b")];
+        let options = RecoveryOptions { dirs, cores: 1, bugs: Default::default() };
+        let mut advisors =
+            Advisors { is_live: &mut |_| true, assign: &mut |_| 0, tenant: &mut |_| Box::new(NoTenant) };
+        for broken in ["/a", "/b"] {
+            simulation.set_faults(Faults { broken_below: vec![broken.into()], ..Faults::default() });
+            let recovered = recover(&io, &options, &mut advisors).await.unwrap();
+            let failed: Vec<_> = recovered.failed_dirs.iter().map(|(dir, _)| dir.clone()).collect();
+            assert_eq!(failed, [PathBuf::from(broken)]);
+            assert!(recovered.unclean, "nobody knows what its journals say");
+            let core = &recovered.cores[0];
+            assert_eq!((core.dirs.len(), core.logs.len(), core.logs[0].dir_index), (1, 1, 0));
+            assert_ne!(core.dirs[0].path, PathBuf::from(broken));
+            assert_eq!(core.logs[0].covered.next_offset, 1);
+        }
+        simulation.set_faults(Faults::default());
+        let recovered = recover(&io, &options, &mut advisors).await.unwrap();
+        assert_eq!((recovered.failed_dirs.len(), recovered.cores[0].logs.len()), (0, 2));
+        assert!(recovered.cores[0].logs.iter().all(|log| log.covered.next_offset == 1));
+    });
+}
+
+#[test]
 fn a_log_of_a_partition_that_is_there_is_refused_until_the_other_is_deleted() {
     let simulation = Simulation::new(6);
     simulation.block_on(async {

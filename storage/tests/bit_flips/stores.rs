@@ -118,6 +118,9 @@ pub async fn open(io: &SimIo, session: u64, planted: Planted) -> Result<Opened> 
         tenant: &mut |_| Box::new(Witness::default()),
     };
     let mut recovered = recover(io, &options, &mut advisors).await?;
+    if let Some((_, error)) = recovered.failed_dirs.pop() {
+        return Err(error);
+    }
     let mut options = StoreOptions::new(session, 128 << 10);
     options.journal.first_extent_bytes = 20 << 10;
     options.journal.extent_bytes = 24 << 10;

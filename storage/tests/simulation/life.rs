@@ -195,6 +195,7 @@ impl Plan {
             tenant: &mut |_| Box::new(Chronicle::default()),
         };
         let recovered = recover(&io, &options, &mut advisors).await.expect("recovery");
+        assert!(recovered.failed_dirs.is_empty(), "{:?}", recovered.failed_dirs);
         if self.stopped_cleanly {
             assert!(!recovered.unclean, "the stop was clean");
             assert_eq!(recovered.report.replayed_entries, 0, "a clean stop leaves nothing to replay");
