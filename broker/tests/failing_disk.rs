@@ -48,15 +48,16 @@ fn batch(number: i64) -> Vec<u8> {
 
 /// Two log directories: one beside the test, and one on a disk of its own.
 struct Disks {
-    place: Place,
+    // Dropped first: a directory with a mount in it cannot be removed.
     mount: Mount,
+    place: Place,
 }
 
 impl Disks {
     fn new() -> Self {
         let place = Place::new();
         let mount = Mount::new(&place, "disk", DISK_BYTES);
-        Self { place, mount }
+        Self { mount, place }
     }
 
     fn sound(&self) -> PathBuf {

@@ -103,7 +103,7 @@ fn another_order_of_the_directories_is_refused_because_the_first_holds_the_metad
 
 #[test]
 fn a_directory_that_log_dirs_no_longer_names_has_its_partitions_offline_until_it_is_named_again() {
-    let Dirs { a, b, .. } = Dirs::new();
+    let Dirs { place: _kept, a, b } = Dirs::new();
     begun(&[&a, &b]);
     for _ in 0..2 {
         let broker = start(&[&a]).ready();
