@@ -24,9 +24,6 @@ use crate::journal::waiters::Waiters;
 use crate::{Result, StorageError};
 use file::{CheckpointFile, ENDING, NEW_ENDING};
 
-/// A file below this many bytes is not worth rewriting.
-const REWRITE_BYTES_MIN: u64 = 8 << 20;
-
 enum Work {
     Commit(Vec<Record>),
     Rewrite(Vec<Record>),
@@ -116,10 +113,10 @@ impl<I: Io> CheckpointLog<I> {
         self.queue(Work::Commit(records))
     }
 
-    /// Whether the file has outgrown what a whole one takes.
-    pub fn needs_rewrite(&self) -> bool {
+    /// Whether the file has outgrown what a whole one takes, and `bytes_min`, below which no file is worth rewriting.
+    pub fn needs_rewrite(&self, bytes_min: u64) -> bool {
         let state = self.inner.state.borrow();
-        state.file_bytes > REWRITE_BYTES_MIN && state.file_bytes > 2 * state.published_bytes
+        state.file_bytes > bytes_min && state.file_bytes > 2 * state.published_bytes
     }
 
     /// Puts a new file with `records` in the place of this one. They must say all that was committed before this call;

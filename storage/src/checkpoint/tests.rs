@@ -115,15 +115,18 @@ fn commits_that_wait_together_share_a_flush() {
     });
 }
 
+/// Above what a few commits take.
+const REWRITE_BYTES_MIN: u64 = 8 << 20;
+
 #[test]
 fn a_rewrite_takes_the_place_of_the_file_and_later_commits_go_behind_it() {
     let simulation = Simulation::new(3);
     let io = simulation.io();
     simulation.block_on(async {
         let checkpoint = create(&io, identity(0, 1, 1), &[log(1)]).await;
-        assert!(!checkpoint.needs_rewrite());
+        assert!(!checkpoint.needs_rewrite(REWRITE_BYTES_MIN));
         let mut written = 0;
-        while !checkpoint.needs_rewrite() {
+        while !checkpoint.needs_rewrite(REWRITE_BYTES_MIN) {
             written += 1;
             checkpoint.commit((0..4000).map(|_| state(1, 299)).collect()).await.expect("committed");
         }
@@ -132,7 +135,7 @@ fn a_rewrite_takes_the_place_of_the_file_and_later_commits_go_behind_it() {
         let behind = checkpoint.commit(vec![log(2), state(2, 1)]);
         rewritten.await.expect("rewritten");
         behind.await.expect("committed");
-        assert!(!checkpoint.needs_rewrite() && checkpoint.file_bytes() == 3 * 4096);
+        assert!(!checkpoint.needs_rewrite(REWRITE_BYTES_MIN) && checkpoint.file_bytes() == 3 * 4096);
         let loaded = loaded(&io).await;
         assert_eq!((sequence(&loaded, 0, 1), sequence(&loaded, 0, 2)), (Some(7), Some(1)));
         assert_eq!(simulation.paths().len(), 1, "{:?}", simulation.paths());

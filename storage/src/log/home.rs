@@ -109,6 +109,8 @@ pub(crate) struct Directory<I: Io> {
     /// Whoever commits to the checkpoint log holds a pass until it has taken over what it committed; a rewrite, which must say
     /// all that was committed, holds all of them.
     pub(crate) commit_passes: Rc<Gate>,
+    /// Up to this many bytes the checkpoint file is left as it is.
+    pub(crate) rewrite_bytes_min: u64,
     /// One rewrite at a time.
     pub(crate) rewrite_turn: Rc<Gate>,
     /// Ordered, so that a simulated run follows from its seed alone.

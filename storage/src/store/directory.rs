@@ -56,6 +56,7 @@ impl<I: Io> Directory<I> {
             session,
             live_position: Cell::new(0),
             commit_passes: Gate::new(COMMITS_MAX),
+            rewrite_bytes_min: options.checkpoint_rewrite_bytes_min,
             rewrite_turn: Gate::new(1),
             logs: RefCell::default(),
             dirty: RefCell::default(),
@@ -94,7 +95,7 @@ impl<I: Io> Directory<I> {
         self.checkpoint.commit(records).await.map_err(|error| self.unless_full(error))?;
         take_over();
         drop(pass);
-        if self.checkpoint.needs_rewrite()
+        if self.checkpoint.needs_rewrite(self.rewrite_bytes_min)
             && let Some(_turn) = self.rewrite_turn.try_pass()
         {
             self.rewrite().await?;
@@ -207,7 +208,9 @@ impl<I: Io> Directory<I> {
         // Refuses appends from here on, and has those that were taken acknowledged.
         self.journal.close().await.map_err(|error| self.fail(&error))?;
         self.round(core, true).await?;
-        self.commit(vec![Record::Session { session: self.session, live_position: RETIRED }], || {}).await
+        let retired = vec![Record::Session { session: self.session, live_position: RETIRED }];
+        // A rewrite of the checkpoint file that is due now must say so too.
+        self.commit(retired, || self.live_position.set(RETIRED)).await
     }
 }
 

@@ -45,6 +45,8 @@ pub struct StoreOptions {
     /// Cold reads under way at most, each of at most [`crate::log::COLD_READ_BYTES_MAX`]. One of a single larger batch counts as several, and
     /// at most as all of them.
     pub cold_reads_max: usize,
+    /// A checkpoint file up to this many bytes is never rewritten, however little of it still counts.
+    pub checkpoint_rewrite_bytes_min: u64,
     /// For tests only.
     pub bugs: Bugs,
 }
@@ -60,6 +62,7 @@ impl StoreOptions {
             dirty_age_ms: 5_000,
             open_files_max: 4_096,
             cold_reads_max: 16,
+            checkpoint_rewrite_bytes_min: 8 << 20,
             bugs: Bugs::default(),
         }
     }

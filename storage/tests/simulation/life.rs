@@ -1,7 +1,10 @@
-//! One run: a few processes one after the other on the same disk, each recovering, checking, working, and ending somehow.
+//! One process on a simulated disk: it recovers, checks what it finds, works, and stops. Shared with `crash_points`.
+//!
+//! Deliberately absent: which processes follow one another and how they end (`seeded`).
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::path::PathBuf;
 use std::rc::Rc;
 
@@ -16,38 +19,46 @@ use corelog_storage::store::{Store, StoreOptions};
 use corelog_storage::types::LogId;
 use corelog_storage::{StorageError, compaction};
 
-use crate::Planted;
-use crate::model::{Chronicle, Model, SharedModel, Stage};
+use crate::model::{Chronicle, SharedModel, Stage};
+use crate::planted::Planted;
 use crate::workload;
 
 /// The choices of a run.
+#[derive(Clone)]
 pub struct Plan {
-    random: Random,
-    model: SharedModel,
-    dirs: Vec<PathBuf>,
-    flush: FlushMode,
-    segment_bytes: u32,
+    pub random: Random,
+    pub model: SharedModel,
+    pub dirs: Vec<PathBuf>,
+    pub flush: FlushMode,
+    pub segment_bytes: u32,
     /// Whether the disk reports errors now and then while a process works.
-    faulty: bool,
+    pub faulty: bool,
     /// Whether the disk is nearly full while a process works.
-    tight: bool,
+    pub tight: bool,
     /// Whether logs are compacted, and whether their tombstones stay.
-    compacts: bool,
-    tombstones_stay: bool,
+    pub compacts: bool,
+    pub tombstones_stay: bool,
+    /// Up to this many bytes checkpoint files are never rewritten.
+    pub checkpoint_rewrite_bytes_min: u64,
     /// Whether the process before stopped cleanly.
-    stopped_cleanly: bool,
+    pub stopped_cleanly: bool,
+}
+
+/// What a process does before it stops, or is killed.
+#[derive(Debug, Clone)]
+pub struct Work {
+    /// Tasks at a time.
+    pub actors: usize,
+    /// Steps of each.
+    pub steps: Range<u64>,
+    /// Steps of one more task, which only does what a broker does by itself.
+    pub upkeep: u64,
+    /// Whether it stops cleanly in the end.
+    pub stops: bool,
 }
 
 /// Size of the simulated disk unless a fault says otherwise.
 const DISK_BYTES: u64 = 1 << 40;
-
-/// How a process shall end, unless a crash comes first.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum End {
-    CleanStop,
-    PowerCut,
-    Killed,
-}
 
 /// What one process runs with.
 pub struct Process {
@@ -59,80 +70,20 @@ pub struct Process {
     pub dirs: usize,
     pub faulty: bool,
     pub tight: bool,
+    /// Whether many of its batches hold whole blocks.
+    pub bulky: bool,
     /// Each log's tenant, as the broker would keep it.
     pub tenants: RefCell<BTreeMap<LogId, Rc<RefCell<Chronicle>>>>,
 }
 
 impl Plan {
-    pub fn new(seed: u64) -> Self {
-        // Not the simulation's own numbers: the same choices whatever the simulation draws.
-        let mut random = Random::new(seed ^ 0x5eed_0fa5_70e5);
-        let dirs = 1 + random.below(2);
-        Self {
-            dirs: (0..dirs).map(|dir| PathBuf::from(format!("/d{dir}"))).collect(),
-            flush: if random.one_in(5) { FlushMode::Written } else { FlushMode::Always },
-            segment_bytes: 4_000 + random.below(60_000) as u32,
-            faulty: random.one_in(8),
-            tight: random.one_in(8),
-            stopped_cleanly: false,
-            compacts: false,
-            tombstones_stay: false,
-            model: Rc::new(RefCell::new(Model::default())),
-            random,
-        }
-        .with_compaction()
-    }
-
-    fn with_compaction(mut self) -> Self {
-        (self.compacts, self.tombstones_stay) = (self.random.coin(), self.random.coin());
-        let mut model = self.model.borrow_mut();
-        (model.compacts, model.tombstones_stay) = (self.compacts, self.tombstones_stay);
-        drop(model);
-        self
-    }
-
-    pub fn run(&mut self, simulation: &Simulation, planted: Planted) {
-        let mut io = simulation.io();
-        let lives = 2 + self.random.below(3);
-        let mut life = 0;
-        while life < lives {
-            let last = life + 1 == lives;
-            if !last && self.random.one_in(4) {
-                simulation.crash_after_steps(1 + self.random.below(60));
-            } else if !last {
-                simulation.crash_after_steps(30 + self.random.below(500));
-            }
-            let end = match self.random.below(3) {
-                _ if last => End::CleanStop,
-                1 => End::PowerCut,
-                2 => End::Killed,
-                _ => End::CleanStop,
-            };
-            let ended = simulation.run(self.process(simulation, io, planted, end, last));
-            simulation.set_faults(Faults::default());
-            self.stopped_cleanly = ended == Some(true);
-            io = if ended.is_none() && self.random.coin() || end == End::PowerCut {
-                if self.flush == FlushMode::Written && !self.stopped_cleanly {
-                    // Without flushes a power cut may take any end of a log, but never a middle.
-                    for log in self.model.borrow_mut().logs.values_mut() {
-                        (log.must_hold, log.start_held) = (0, 0);
-                    }
-                }
-                simulation.crash()
-            } else {
-                simulation.kill()
-            };
-            life += 1;
-        }
-    }
-
     /// A process from its start to a clean stop (then it is true), or to where it is to be killed.
-    async fn process(
+    pub async fn process(
         &mut self,
         simulation: &Simulation,
         io: SimIo,
         planted: Planted,
-        end: End,
+        work: Work,
         last: bool,
     ) -> bool {
         let cores = 1 + self.random.below(3) as u32;
@@ -152,8 +103,9 @@ impl Plan {
             simulation.set_faults(Faults { capacity_bytes, ..Faults::default() });
         }
         let process = Rc::new(process);
-        workload::run(&process, if last { 2 } else { 4 }).await;
-        if end != End::CleanStop {
+        workload::run(&process, &work).await;
+        process.count_stats();
+        if !work.stops {
             return false;
         }
         let mut clean = true;
@@ -173,7 +125,7 @@ impl Plan {
         clean
     }
 
-    async fn start(&mut self, io: SimIo, cores: u32, planted: Planted) -> Process {
+    pub async fn start(&mut self, io: SimIo, cores: u32, planted: Planted) -> Process {
         let model = self.model.clone();
         {
             // The metadata may or may not know a log whose creation was under way.
@@ -196,6 +148,9 @@ impl Plan {
         };
         let recovered = recover(&io, &options, &mut advisors).await.expect("recovery");
         assert!(recovered.failed_dirs.is_empty(), "{:?}", recovered.failed_dirs);
+        if recovered.report.replayed_entries > 0 {
+            model.borrow_mut().did("recoveries that replayed");
+        }
         if self.stopped_cleanly {
             assert!(!recovered.unclean, "the stop was clean");
             assert_eq!(recovered.report.replayed_entries, 0, "a clean stop leaves nothing to replay");
@@ -229,6 +184,7 @@ impl Plan {
             options.open_files_max = 1 + self.random.below(8) as usize;
             options.cold_reads_max = 1 + self.random.below(3) as usize;
             options.bugs = planted.log;
+            options.checkpoint_rewrite_bytes_min = self.checkpoint_rewrite_bytes_min;
             let mut tenant_of = |identity: &LogIdentity| -> SharedTenant {
                 let tenant = Rc::new(RefCell::new(Chronicle::default()));
                 tenants.borrow_mut().insert(identity.log_id, tenant.clone());
@@ -246,6 +202,8 @@ impl Plan {
             dirs: self.dirs.len(),
             faulty: self.faulty,
             tight: self.tight,
+            // Drawn beside the other choices.
+            bulky: self.random.clone().coin(),
             tenants,
         }
     }
@@ -273,7 +231,7 @@ impl Plan {
     }
 
     /// Holds every log against the model, byte for byte.
-    async fn check_recovered(&self, process: &Process) {
+    pub async fn check_recovered(&self, process: &Process) {
         let logs: BTreeMap<LogId, Rc<Log<SimIo>>> = process
             .stores
             .iter()
@@ -351,6 +309,22 @@ impl Process {
             error => self.tight && error.is_disk_full(),
         };
         assert!(expected, "{error}");
+    }
+
+    /// Something that a store does was done.
+    pub fn did(&self, what: &'static str) {
+        self.model.borrow_mut().did(what);
+    }
+
+    fn count_stats(&self) {
+        for stats in self.stores.iter().map(|store| store.stats()) {
+            if stats.rounds > 0 {
+                self.did("rounds of write-back");
+            }
+            if stats.journals.iter().any(|journal| journal.in_place_bytes > 0) {
+                self.did("batches written in place");
+            }
+        }
     }
 
     pub fn now_ms(&self) -> i64 {

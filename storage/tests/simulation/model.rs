@@ -33,7 +33,7 @@ pub struct ModelBatch {
     pub bytes: Bytes,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct ModelLog {
     pub identity: LogIdentity,
     pub stage: Stage,
@@ -142,16 +142,22 @@ impl ModelLog {
     }
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Model {
     pub logs: BTreeMap<LogId, ModelLog>,
     /// Whether logs are compacted, and whether tombstones stay then.
     pub compacts: bool,
     pub tombstones_stay: bool,
     pub next_log_id: u64,
+    /// What was done, and how often.
+    pub done: BTreeMap<&'static str, usize>,
 }
 
 impl Model {
+    pub fn did(&mut self, what: &'static str) {
+        *self.done.entry(what).or_insert(0) += 1;
+    }
+
     /// Holds what was read from `offset` on against the log that it was read from.
     pub fn check_read(&mut self, log_id: LogId, offset: i64, slices: &[Bytes], next_offset: i64) {
         let Some(log) = self.logs.get_mut(&log_id) else { return };

@@ -14,22 +14,29 @@ use corelog_storage::scrub::Finding;
 use corelog_storage::throttle::Throttle;
 use corelog_storage::types::LogId;
 
-use crate::life::Process;
+use crate::life::{Process, Work};
 use crate::model::{Chronicle, ModelBatch, ModelLog, PRODUCER_ID, Stage};
 
 /// At most this many logs exist at a time.
 const LOGS_MAX: usize = 6;
 
-/// Runs `actors` tasks at once, each with a few dozen steps.
-pub async fn run(process: &Rc<Process>, actors: usize) {
+/// Runs a few tasks at once, each with some steps.
+pub async fn run(process: &Rc<Process>, work: &Work) {
     for _ in 0..2 {
         create(process).await;
     }
-    let running = Rc::new(Cell::new(actors));
-    for _ in 0..actors {
-        let (process, running) = (process.clone(), running.clone());
+    let running = Rc::new(Cell::new(work.actors + 1));
+    let (keeper, keeping, upkeep_steps) = (process.clone(), running.clone(), work.upkeep);
+    process.io.clone().spawn(Class::Housekeeping, async move {
+        for _ in 0..upkeep_steps {
+            upkeep(&keeper).await;
+        }
+        keeping.set(keeping.get() - 1);
+    });
+    for _ in 0..work.actors {
+        let (process, running, steps) = (process.clone(), running.clone(), work.steps.clone());
         process.io.clone().spawn(Class::Foreground, async move {
-            for _ in 0..10 + process.below(40) {
+            for _ in 0..steps.start + process.below(steps.end - steps.start) {
                 step(&process).await;
             }
             running.set(running.get() - 1);
@@ -61,6 +68,21 @@ async fn step(process: &Rc<Process>) {
     }
 }
 
+/// What a broker does by itself, and what is asked of it now and then.
+async fn upkeep(process: &Rc<Process>) {
+    match process.below(8) {
+        0 => advance_log_start(process).await,
+        1..4 => enforce_retention(process).await,
+        4..6 => compact(process).await,
+        6 => sweep(process).await,
+        _ => {
+            delete(process).await;
+            create(process).await;
+        }
+    }
+    process.io.sleep(std::time::Duration::from_millis(process.below(6))).await;
+}
+
 async fn create(process: &Rc<Process>) {
     let (identity, dir_index) = {
         let mut model = process.model.borrow_mut();
@@ -84,6 +106,7 @@ async fn create(process: &Rc<Process>) {
     let store = &process.stores[process.below(process.stores.len() as u64) as usize];
     match store.create_log(identity, dir_index, process.config, tenant).await {
         Ok(_) => {
+            process.did("logs made");
             if let Some(log) = process.model.borrow_mut().logs.get_mut(&log_id) {
                 log.stage = Stage::Live;
             }
@@ -108,6 +131,7 @@ async fn delete(process: &Rc<Process>) {
         if store.log(log_id).is_some() {
             match store.delete_log(log_id).await {
                 Ok(()) => {
+                    process.did("logs deleted");
                     process.model.borrow_mut().logs.remove(&log_id);
                 }
                 Err(error) => process.accept(&error),
@@ -130,6 +154,7 @@ fn batch(process: &Process) -> Vec<u8> {
         0 => 5_000,
         // Whole blocks, which may go straight to their segments.
         1 => 9_000,
+        2..12 if process.bulky => 9_000,
         2..4 => 1_500,
         _ => 120,
     };
@@ -204,6 +229,7 @@ async fn advance_log_start(process: &Rc<Process>) {
     }
     match log.advance_log_start(offset).await {
         Ok(log_start_offset) => {
+            process.did("log starts advanced");
             assert!(log_start_offset >= offset, "{log:?} starts at {log_start_offset}, {offset} was asked");
             if let Some(model) = process.model.borrow_mut().logs.get_mut(&log_id) {
                 model.start_held = model.start_held.max(offset);
@@ -232,6 +258,7 @@ async fn enforce_retention(process: &Rc<Process>) {
     match log.enforce_retention(process.now_ms()).await {
         Ok(None) => {}
         Ok(Some(log_start_offset)) => {
+            process.did("retention");
             let policy = &process.config.retention;
             assert!(policy.delete, "{log:?} deletes, and was not told to");
             let mut model = process.model.borrow_mut();
@@ -256,6 +283,7 @@ async fn compact(process: &Rc<Process>) {
     match log.compact(process.now_ms(), &mut CompactionMeans { map_bytes_max, throttle }).await {
         Ok(None) => {}
         Ok(Some(done)) => {
+            process.did("compactions");
             assert!(process.config.compaction.compact, "{log:?} was compacted, and nobody wanted it");
             assert!(done.bytes_after <= done.bytes_before * 2, "{log:?}: {done:?}");
         }

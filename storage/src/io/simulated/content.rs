@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use super::random::Random;
+use super::survivors::{Fate, Settling};
 use crate::io::{ALIGN, align_up};
 
 /// One block's bytes, always [`ALIGN`] of them.
@@ -110,24 +111,6 @@ enum Change {
     Reserve { len: u64 },
 }
 
-/// What becomes of a write that no flush covers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Fate {
-    Kept,
-    Lost,
-    Torn,
-}
-
-impl Fate {
-    pub(super) fn draw(random: &mut Random) -> Self {
-        match random.below(3) {
-            0 => Self::Kept,
-            1 => Self::Lost,
-            _ => Self::Torn,
-        }
-    }
-}
-
 /// A file's bytes: as read now, and as a power cut would find them at worst.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Content {
@@ -154,13 +137,13 @@ impl Content {
         sequence: u64,
         position: u64,
         blocks: &[Block],
-        random: &mut Random,
+        settling: &mut Settling<'_>,
     ) {
-        match Fate::draw(random) {
+        match settling.fate() {
             Fate::Lost => {}
             Fate::Kept => self.write(sequence, position, blocks.to_vec()),
             Fate::Torn => {
-                let mixed = tear(&self.current, position, blocks, random);
+                let mixed = tear(&self.current, position, blocks, settling.random);
                 self.write(sequence, position, mixed);
             }
         }
@@ -188,15 +171,15 @@ impl Content {
     }
 
     /// A flush has failed: what it covered is settled by chance, and forgotten by the kernel.
-    pub(super) fn flush_failed(&mut self, before: u64, random: &mut Random) {
+    pub(super) fn flush_failed(&mut self, before: u64, settling: &mut Settling<'_>) {
         let changes = self.take_pending(before);
-        settle(&mut self.durable, changes, random);
+        settle(&mut self.durable, changes, settling);
     }
 
     /// The power went: what was pending is settled by chance, and reads see what is left.
-    pub(super) fn crash(&mut self, random: &mut Random) {
+    pub(super) fn crash(&mut self, settling: &mut Settling<'_>) {
         let changes = self.take_pending(u64::MAX);
-        settle(&mut self.durable, changes, random);
+        settle(&mut self.durable, changes, settling);
         self.current = self.durable.clone();
     }
 
@@ -226,11 +209,11 @@ impl Content {
     }
 }
 
-/// Decides by chance which unflushed changes reached the medium.
+/// Decides which unflushed changes reached the medium.
 ///
 /// Data is independent, write by write. Metadata (length, reservation) is kept as a prefix, as a journalling file
 /// system does; a longer length may be kept without its data, which then reads as zeros.
-fn settle(image: &mut Image, changes: Vec<Change>, random: &mut Random) {
+fn settle(image: &mut Image, changes: Vec<Change>, settling: &mut Settling<'_>) {
     let mut metadata_alive = true;
     // Above this position writes went to blocks that were allocated after a cut which is now undone.
     let mut lost_above = u64::MAX;
@@ -241,9 +224,9 @@ fn settle(image: &mut Image, changes: Vec<Change>, random: &mut Random) {
                     blocks.truncate(lost_above.saturating_sub(position).div_ceil(ALIGN as u64) as usize);
                 }
                 let end = position + (blocks.len() * ALIGN) as u64;
-                let fate = Fate::draw(random);
+                let fate = settling.fate();
                 if end > image.len {
-                    metadata_alive = metadata_alive && random.coin();
+                    metadata_alive = metadata_alive && settling.is_kept();
                     if metadata_alive {
                         image.set_len(end);
                         image.reserved = image.reserved.max(end);
@@ -253,13 +236,13 @@ fn settle(image: &mut Image, changes: Vec<Change>, random: &mut Random) {
                     Fate::Lost => {}
                     Fate::Kept => image.write_within_len(position, &blocks),
                     Fate::Torn => {
-                        let mixed = tear(image, position, &blocks, random);
+                        let mixed = tear(image, position, &blocks, settling.random);
                         image.write_within_len(position, &mixed);
                     }
                 }
             }
             Change::SetLen { len } => {
-                metadata_alive = metadata_alive && random.coin();
+                metadata_alive = metadata_alive && settling.is_kept();
                 if metadata_alive {
                     image.set_len(len);
                 } else {
@@ -267,7 +250,7 @@ fn settle(image: &mut Image, changes: Vec<Change>, random: &mut Random) {
                 }
             }
             Change::Reserve { len } => {
-                metadata_alive = metadata_alive && random.coin();
+                metadata_alive = metadata_alive && settling.is_kept();
                 if metadata_alive {
                     image.reserved = image.reserved.max(len);
                 }

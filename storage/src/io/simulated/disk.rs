@@ -8,7 +8,7 @@ use std::io::Error;
 use std::path::{Component, Path};
 
 use super::content::Content;
-use super::random::Random;
+use super::survivors::Settling;
 use crate::io::{DirEntry, OpenMode};
 
 /// A file or directory, whatever it is called.
@@ -294,30 +294,30 @@ impl Disk {
     }
 
     /// A sync failed: each of the changes it covered is on the medium or not, and will never be written again.
-    pub(super) fn sync_failed(&mut self, dir: Option<InodeId>, before: u64, random: &mut Random) {
+    pub(super) fn sync_failed(&mut self, dir: Option<InodeId>, before: u64, settling: &mut Settling<'_>) {
         let changes = std::mem::take(&mut self.changes);
         let covers = |sequence: u64, change: &NameChange| {
             sequence < before && dir.is_none_or(|dir| change.dirs().contains(&dir))
         };
         let (covered, rest) = changes.into_iter().partition(|(sequence, change)| covers(*sequence, change));
         self.changes = rest;
-        self.settle(covered, random);
+        self.settle(covered, settling);
         if dir.is_none() {
             for content in self.contents() {
-                content.flush_failed(before, random);
+                content.flush_failed(before, settling);
             }
         }
     }
 
     /// The power went. Nothing is open any more.
-    pub(super) fn crash(&mut self, random: &mut Random) {
+    pub(super) fn crash(&mut self, settling: &mut Settling<'_>) {
         let changes = std::mem::take(&mut self.changes);
-        self.settle(changes, random);
+        self.settle(changes, settling);
         for node in self.nodes.values_mut() {
             match node {
                 Node::Dir { current, durable } => current.clone_from(durable),
                 Node::File { content, handles, .. } => {
-                    content.crash(random);
+                    content.crash(settling);
                     *handles = 0;
                 }
             }
@@ -341,13 +341,12 @@ impl Disk {
     }
 
     /// Keeps a prefix of each directory's changes; a rename between two directories needs the prefix of both.
-    fn settle(&mut self, changes: Vec<(u64, NameChange)>, random: &mut Random) {
+    fn settle(&mut self, changes: Vec<(u64, NameChange)>, settling: &mut Settling<'_>) {
         let mut stopped = BTreeSet::new();
-        // One seed in four keeps nearly all, one in four nearly nothing: the extremes find the most.
-        let keep_of_16 = [1, 8, 8, 15][random.below(4) as usize];
+        settling.begin_names();
         for (_, change) in changes {
             let alive = change.dirs().iter().all(|dir| !stopped.contains(dir));
-            if alive && random.below(16) < keep_of_16 {
+            if alive && settling.is_name_kept() {
                 self.apply_durably(&change);
             } else {
                 stopped.extend(change.dirs());
@@ -457,13 +456,19 @@ impl Disk {
         Ok(())
     }
 
-    pub(super) fn write_partly(&mut self, inode: InodeId, position: u64, bytes: &[u8], random: &mut Random) {
+    pub(super) fn write_partly(
+        &mut self,
+        inode: InodeId,
+        position: u64,
+        bytes: &[u8],
+        settling: &mut Settling<'_>,
+    ) {
         if self.make_room(inode, position + bytes.len() as u64).is_err() {
             return;
         }
         let sequence = self.advance();
         if let Ok(content) = self.content(inode) {
-            content.write_partly(sequence, position, &super::content::blocks_of(bytes), random);
+            content.write_partly(sequence, position, &super::content::blocks_of(bytes), settling);
         }
     }
 

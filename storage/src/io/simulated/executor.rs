@@ -15,10 +15,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
 
+use super::crash_point::CrashPoint;
 use super::disk::{Disk, InodeId};
 use super::faults::FaultPlan;
 use super::random::Random;
 use super::request::{Reply, Request};
+use super::survivors::Settling;
 use super::trace::Trace;
 
 pub(super) type TaskId = u64;
@@ -86,6 +88,9 @@ impl Wake for TaskWaker {
     }
 }
 
+/// Told of the disk before a flush takes effect and after.
+pub(super) type FlushWatcher = Box<dyn FnMut(CrashPoint)>;
+
 pub(super) struct State {
     /// Grows with every crash or kill; handles of an earlier one are dead.
     pub(super) generation: u64,
@@ -103,6 +108,8 @@ pub(super) struct State {
     pub(super) stopped: bool,
     pub(super) running: bool,
     pub(super) trace: Trace,
+    /// Hears of every flush, before and after it takes effect.
+    pub(super) flush_watcher: Option<FlushWatcher>,
 }
 
 impl State {
@@ -137,9 +144,9 @@ impl State {
     }
 
     fn perform(&mut self, operation: &InFlight) -> Result<Reply, Error> {
-        let (disk, random) = (&mut self.disk, &mut self.random);
+        let disk = &mut self.disk;
         if operation.fails {
-            operation.request.fail(&operation.path, disk, random);
+            operation.request.fail(&operation.path, disk, &mut Settling::drawn(&mut self.random));
             return Err(Error::from_raw_os_error(libc::EIO));
         }
         operation.request.perform(&operation.path, disk)
@@ -147,15 +154,25 @@ impl State {
 
     /// The process is gone: what it had in flight happened, happened partly, or did not happen.
     pub(super) fn interrupt(&mut self) {
+        let mut settling = Settling::drawn(&mut self.random);
         for (_, operation) in std::mem::take(&mut self.in_flight) {
-            match &operation.request {
-                Request::Write { inode, position, bytes } => {
-                    let (disk, random) = (&mut self.disk, &mut self.random);
-                    disk.write_partly(*inode, *position, bytes, random);
-                }
-                _ if self.random.coin() => drop(self.perform(&operation)),
-                _ => {}
-            }
+            let InFlight { path, request, fails, .. } = &operation;
+            request.interrupt(path, *fails, &mut self.disk, &mut settling);
+        }
+    }
+
+    /// Whether this operation, which is in flight, makes durable what was done before.
+    pub(super) fn is_flush(&self, id: OperationId) -> bool {
+        self.in_flight.get(&id).is_some_and(|operation| operation.request.is_flush())
+    }
+
+    /// What a power cut would find now.
+    pub(super) fn crash_point(&self) -> CrashPoint {
+        let in_flight = self.in_flight.values();
+        CrashPoint {
+            disk: self.disk.clone(),
+            in_flight: in_flight.map(|one| (one.path.clone(), one.request.clone(), one.fails)).collect(),
+            now_ns: self.now_ns,
         }
     }
 }

@@ -19,6 +19,7 @@
 //! ```
 
 mod content;
+mod crash_point;
 mod disk;
 mod executor;
 mod faults;
@@ -26,12 +27,15 @@ mod handles;
 mod random;
 mod request;
 mod simulation;
+mod survivors;
 mod trace;
 
+pub use crash_point::CrashPoint;
 pub use faults::{Counters, Faults, Operation};
 pub use handles::{SimBuf, SimFile, SimIo};
 pub use random::Random;
 pub use simulation::Simulation;
+pub use survivors::Survivors;
 
 #[cfg(test)]
 mod tests;

@@ -7,11 +7,11 @@ use std::path::{Path, PathBuf};
 
 use super::disk::{Disk, InodeId};
 use super::faults::Operation;
-use super::random::Random;
+use super::survivors::Settling;
 use crate::io::{DirEntry, OpenMode};
 
 /// What an operation asks of the disk once its time has come.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) enum Request {
     Read { inode: InodeId, position: u64, len: usize },
     Write { inode: InodeId, position: u64, bytes: Vec<u8> },
@@ -83,21 +83,36 @@ impl Request {
         Ok(Reply::Done)
     }
 
-    /// Does what a failing disk may do all the same before it reports the error.
-    pub(super) fn fail(&self, path: &Path, disk: &mut Disk, random: &mut Random) {
+    /// The process that asked is gone: it happened, happened partly, or did not happen.
+    pub(super) fn interrupt(&self, path: &Path, fails: bool, disk: &mut Disk, settling: &mut Settling<'_>) {
         match self {
-            Self::Write { inode, position, bytes } => disk.write_partly(*inode, *position, bytes, random),
+            Self::Write { inode, position, bytes } => disk.write_partly(*inode, *position, bytes, settling),
+            _ if !settling.is_kept() => {}
+            _ if fails => self.fail(path, disk, settling),
+            _ => drop(self.perform(path, disk)),
+        }
+    }
+
+    /// Whether it makes durable what was done before.
+    pub(super) fn is_flush(&self) -> bool {
+        matches!(self, Self::Flush { .. } | Self::SyncDir { .. } | Self::SyncFileSystem { .. })
+    }
+
+    /// Does what a failing disk may do all the same before it reports the error.
+    pub(super) fn fail(&self, path: &Path, disk: &mut Disk, settling: &mut Settling<'_>) {
+        match self {
+            Self::Write { inode, position, bytes } => disk.write_partly(*inode, *position, bytes, settling),
             Self::Flush { inode, before } => {
                 if let Ok(content) = disk.content(*inode) {
-                    content.flush_failed(*before, random);
+                    content.flush_failed(*before, settling);
                 }
             }
             Self::SyncDir { before } => {
                 if let Ok(dir) = disk.dir_at(path) {
-                    disk.sync_failed(Some(dir), *before, random);
+                    disk.sync_failed(Some(dir), *before, settling);
                 }
             }
-            Self::SyncFileSystem { before } => disk.sync_failed(None, *before, random),
+            Self::SyncFileSystem { before } => disk.sync_failed(None, *before, settling),
             _ => {}
         }
     }

@@ -14,11 +14,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, Wake, Waker};
 
+use super::crash_point::CrashPoint;
 use super::disk::Disk;
-use super::executor::{Event, MAIN, State, TaskId, TaskWaker, Woken, World, lock};
+use super::executor::{Event, MAIN, State, TaskId, TaskWaker, Timer, Woken, World, lock};
 use super::faults::{Counters, FaultPlan, Faults, Operation};
 use super::handles::SimIo;
 use super::random::Random;
+use super::survivors::Settling;
 use super::trace::Trace;
 
 /// Polls that one [`Simulation::run`] may take: beyond it, tasks spin without getting anywhere.
@@ -54,6 +56,13 @@ impl Simulation {
         Self::with_disk(self.seed, disk)
     }
 
+    /// A machine that was left by a power cut at `now_ns`.
+    pub(super) fn after_crash(seed: u64, disk: Disk, now_ns: u64) -> Self {
+        let simulation = Self::with_disk(seed, disk);
+        simulation.world.state().now_ns = now_ns;
+        simulation
+    }
+
     fn with_disk(seed: u64, disk: Disk) -> Self {
         let state = State {
             generation: 0,
@@ -71,6 +80,7 @@ impl Simulation {
             stopped: false,
             running: false,
             trace: Trace::default(),
+            flush_watcher: None,
         };
         Self { seed, world: Rc::new(World { state: RefCell::new(state), woken: Woken::default() }) }
     }
@@ -174,6 +184,10 @@ impl Simulation {
 
     fn fire_timers(&self) {
         loop {
+            let flush = self.flush_due();
+            if flush {
+                self.tell_of_flush();
+            }
             let waker = {
                 let state = &mut *self.world.state();
                 let due = state.timers.peek().is_some_and(|Reverse(timer)| timer.at_ns <= state.now_ns);
@@ -183,10 +197,41 @@ impl Simulation {
                     Event::Complete(id) => state.complete(id),
                 }
             };
+            if flush {
+                self.tell_of_flush();
+            }
             if let Some(waker) = waker {
                 waker.wake();
             }
         }
+    }
+
+    /// Whether the next event that is due is the end of a flush that somebody wants to hear of.
+    fn flush_due(&self) -> bool {
+        let state = self.world.state();
+        state.flush_watcher.is_some()
+            && matches!(
+                state.timers.peek(),
+                Some(Reverse(Timer { at_ns, event: Event::Complete(id), .. }))
+                    if *at_ns <= state.now_ns && state.is_flush(*id)
+            )
+    }
+
+    fn tell_of_flush(&self) {
+        let told = {
+            let mut state = self.world.state();
+            state.flush_watcher.take().map(|watcher| (watcher, state.crash_point()))
+        };
+        if let Some((mut watcher, crash_point)) = told {
+            watcher(crash_point);
+            self.world.state().flush_watcher = Some(watcher);
+        }
+    }
+
+    /// Tells `watcher` of every flush, twice: before it takes effect and after, each time with what a power cut would find. None, the
+    /// default, tells nobody. It stays through crashes, and is called while no task runs.
+    pub fn watch_flushes(&self, watcher: Option<Box<dyn FnMut(CrashPoint)>>) {
+        self.world.state().flush_watcher = watcher;
     }
 
     /// Nothing can run: jumps to the next timer.
@@ -213,7 +258,7 @@ impl Simulation {
     pub fn crash(&self) -> SimIo {
         self.end_process("power cut", |state| {
             state.interrupt();
-            state.disk.crash(&mut state.random);
+            state.disk.crash(&mut Settling::drawn(&mut state.random));
         })
     }
 
