@@ -12,6 +12,7 @@ mod idle_fetch;
 mod load;
 mod process;
 mod produce;
+mod ready;
 mod report;
 mod wire;
 
@@ -41,6 +42,8 @@ enum Command {
     IdleFetch(idle_fetch::IdleFetchArgs),
     /// Measures a directory's disk in the way the journal and the segments use it.
     Disk(disk::DiskArgs),
+    /// Waits for a broker that was started, and tells how long it took.
+    Ready(ready::ReadyArgs),
     /// Makes report.md out of the JSON files of a comparison.
     Report(report::ReportArgs),
 }
@@ -62,6 +65,7 @@ fn main() -> ExitCode {
             ("idle-fetch", idle_fetch::run(&args).and_then(|result| print_json(&result)))
         }
         Command::Disk(args) => ("disk", disk::run(&args).and_then(|result| print_json(&result))),
+        Command::Ready(args) => ("ready", ready::run(&args).and_then(|result| print_json(&result))),
         Command::Report(args) => ("report", report::run(&args)),
     };
     let Err(error) = result else { return ExitCode::SUCCESS };

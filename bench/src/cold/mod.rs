@@ -77,6 +77,17 @@ impl Cold {
         Ok(())
     }
 
+    /// Fails unless the broker answers.
+    pub(crate) fn answers(&mut self) -> Result<()> {
+        self.api_versions().map(drop)
+    }
+
+    /// How many partitions the topic has, once the broker tells where each of them ends.
+    pub(crate) fn usable_partitions(&mut self, name: &str) -> Result<Option<usize>> {
+        let requests::Described::Ready(topic) = self.describe(name)? else { return Ok(None) };
+        Ok(self.offsets_or_code(&topic, End::Latest)?.is_ok().then_some(topic.partitions))
+    }
+
     /// The topic, created with `partitions` partitions when it is missing and a number is given.
     ///
     /// # Errors

@@ -88,15 +88,26 @@ fn read_properties(path: &Path) -> Result<Vec<(String, String)>, ConfigError> {
     let shown = path.display().to_string();
     let text = std::fs::read(path)
         .map_err(|error| ConfigError::Unreadable { path: shown.clone(), cause: error.to_string() })?;
+    parse_properties(&text).map_err(|cause| ConfigError::Malformed { path: shown, cause })
+}
+
+/// Keys and values of a properties file, in order.
+///
+/// # Errors
+/// What is wrong, and in which line.
+pub fn parse_properties(text: &[u8]) -> Result<Vec<(String, String)>, String> {
     let mut pairs = Vec::new();
-    java_properties::PropertiesIter::new(&text[..])
+    java_properties::PropertiesIter::new(text)
         .read_into(|key, value| pairs.push((key, value)))
-        .map_err(|error| ConfigError::Malformed { path: shown, cause: error.to_string() })?;
+        .map_err(|error| error.to_string())?;
     Ok(pairs)
 }
 
 fn unknown_key(key: &str) -> String {
+    // Texts of which one is far longer are not alike, and a key may be as long as its file.
+    let lengths = key.len() * 3 / 5..=key.len().saturating_mul(5) / 3;
     let nearest = broker_settings()
+        .filter(|setting| lengths.contains(&setting.name.len()))
         .map(|setting| (strsim::normalized_damerau_levenshtein(key, setting.name), setting.name))
         .max_by(|a, b| a.0.total_cmp(&b.0));
     match nearest {

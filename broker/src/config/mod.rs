@@ -27,7 +27,7 @@ pub use cleaner_config::CleanerConfig;
 pub use group_settings::GroupsConfig;
 pub use listeners::Listener;
 pub use listing::listing;
-pub use load::{ConfigError, Given, Loaded, load};
+pub use load::{ConfigError, Given, Loaded, load, parse_properties};
 pub use schema::Schema;
 pub use setting::{Allowed, Effect, InvalidValue, Kind, Setting};
 pub use single_group_settings::{GROUP_SETTINGS, GroupSetting, group_setting};

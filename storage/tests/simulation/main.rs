@@ -87,6 +87,6 @@ macro_rules! caught {
 
 planted::for_each_bug!(caught);
 caught! {
-    // Few torn batches are told by nothing but the hash of their blocks: only chance meets one, and seldom.
+    // The sample of crash points does not meet it, and few seeds do.
     trusting_blocks_in_place_is_noticed: journal.trust_blocks_in_place,
 }

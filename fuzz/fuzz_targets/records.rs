@@ -1,0 +1,4 @@
+//! Feeds `corelog_decoders::records`, which says what must hold.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| corelog_decoders::records::run(bytes));
