@@ -287,6 +287,9 @@ fn tell_recovery(recovered: &Recovered) {
             entries = report.replayed_entries,
             bytes = report.replayed_bytes,
             applied = report.applied_entries,
+            load_ms = report.load_ns / 1_000_000,
+            replay_ms = report.replay_ns / 1_000_000,
+            publish_ms = report.publish_ns / 1_000_000,
             "recovered from the journals of a broker that was not stopped cleanly"
         );
     }

@@ -25,7 +25,7 @@ pub use extents::retire;
 pub use format::{EntryHeader, EntryKind};
 pub use options::{FlushMode, JournalOptions};
 pub use planted::Bugs;
-pub use replay::{RETIRED, Replayed, ReplayedSession, SegmentBlocks, Visitor, replay};
+pub use replay::{RETIRED, Replayed, ReplayedSession, SegmentBlocks, Visitor, WantedBlocks, replay};
 
 use crate::io::{Class, Io};
 use crate::{Result, StorageError};

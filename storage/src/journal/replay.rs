@@ -38,6 +38,15 @@ pub struct Replayed<'a> {
     pub in_place: Range<usize>,
 }
 
+/// A part of a segment that an entry speaks of.
+#[derive(Debug, Clone)]
+pub struct WantedBlocks {
+    /// The entry.
+    pub entry: EntryHeader,
+    /// Bytes of its segment, from block to block.
+    pub range: Range<u64>,
+}
+
 /// A part of a segment, as it is in its file.
 #[derive(Debug)]
 pub struct SegmentBlocks {
@@ -49,12 +58,10 @@ pub struct SegmentBlocks {
 
 /// Who takes what replay finds.
 pub trait Visitor {
-    /// Reads these bytes of the entry's segment, as far as the file goes. None when the entry is not needed.
-    fn blocks(
-        &mut self,
-        entry: &EntryHeader,
-        blocks: Range<u64>,
-    ) -> impl Future<Output = Result<Option<SegmentBlocks>>>;
+    /// Reads these bytes of each entry's segment, as far as the file goes. None for an entry that is not needed. All of a commit
+    /// are asked for at once, so that the disk need not wait for one after the other.
+    fn blocks(&mut self, wanted: &[WantedBlocks])
+    -> impl Future<Output = Result<Vec<Option<SegmentBlocks>>>>;
 
     /// Takes one entry.
     fn entry(&mut self, entry: Replayed<'_>) -> impl Future<Output = Result<()>>;
@@ -325,30 +332,43 @@ impl Chain {
             StorageError::Corrupt { path: extent.path.clone(), position: at, what }
         };
         let mut entries = Vec::with_capacity(commit.entries as usize);
+        let mut wanted = Vec::new();
         let mut rest = body;
         for nth in 0..commit.entries {
             let Some((header, payload, behind)) = EntryHeader::decode(rest) else {
                 return Err(corrupt(nth, "is of no kind that this version knows"));
             };
             rest = behind;
-            let mut assembled = Assembled::NotNeeded;
+            let mut in_place = None;
             if header.kind == EntryKind::AppendInPlace {
-                let Some(in_place) = InPlace::decode(header.segment_position, payload) else {
+                let Some(batch) = InPlace::decode(header.segment_position, payload) else {
                     return Err(corrupt(nth, "is not cut as its position and length ask for"));
                 };
-                assembled = self.assemble(&header, &in_place, visitor).await?;
-                if let Assembled::Torn(segment) = assembled {
+                let from = u64::from(header.segment_position) + batch.cut.head as u64;
+                wanted.push(WantedBlocks { entry: header, range: from..from + batch.cut.blocks as u64 });
+                in_place = Some(batch);
+            }
+            entries.push((header, payload, in_place));
+        }
+        let found = if wanted.is_empty() { Vec::new() } else { visitor.blocks(&wanted).await? };
+        assert_eq!(found.len(), wanted.len(), "whoever reads blocks answers for each entry");
+        let mut assembled = Vec::with_capacity(found.len());
+        for (in_place, blocks) in entries.iter().filter_map(|(.., in_place)| in_place.as_ref()).zip(found) {
+            match self.assemble(in_place, blocks) {
+                Assembled::Torn(segment) => {
                     self.torn_blocks = Some(segment);
                     return Ok(false);
                 }
+                other => assembled.push(other),
             }
-            entries.push((header, payload, assembled));
         }
-        for (header, payload, assembled) in entries {
+        let mut assembled = assembled.into_iter();
+        for (header, payload, in_place) in entries {
+            let whole = in_place.and_then(|_| assembled.next());
             let (session, commit_position, core) = (self.session, commit.position, extent.header.core);
-            let (payload, in_place) = match &assembled {
-                Assembled::Whole(batch, in_place) => (&batch[..], in_place.clone()),
-                Assembled::NotNeeded | Assembled::Torn(_) => (payload, 0..0),
+            let (payload, in_place) = match &whole {
+                Some(Assembled::Whole(batch, in_place)) => (&batch[..], in_place.clone()),
+                _ => (payload, 0..0),
             };
             visitor.entry(Replayed { core, session, commit_position, header, payload, in_place }).await?;
             self.entries += 1;
@@ -358,23 +378,14 @@ impl Chain {
     }
 
     /// Puts a batch together from its entry and its segment.
-    async fn assemble(
-        &self,
-        header: &EntryHeader,
-        in_place: &InPlace<'_>,
-        visitor: &mut impl Visitor,
-    ) -> Result<Assembled> {
-        let from = u64::from(header.segment_position) + in_place.cut.head as u64;
-        let Some(blocks) = visitor.blocks(header, from..from + in_place.cut.blocks as u64).await? else {
-            return Ok(Assembled::NotNeeded);
-        };
-        let SegmentBlocks { path, bytes: blocks } = blocks;
+    fn assemble(&self, in_place: &InPlace<'_>, blocks: Option<SegmentBlocks>) -> Assembled {
+        let Some(SegmentBlocks { path, bytes: blocks }) = blocks else { return Assembled::NotNeeded };
         if !in_place.blocks_are_whole(&blocks) && !self.bugs.trust_blocks_in_place {
-            return Ok(Assembled::Torn(path));
+            return Assembled::Torn(path);
         }
         let batch = [in_place.head, &blocks, in_place.tail].concat();
         let written = in_place.cut.head..in_place.cut.head + blocks.len();
-        Ok(Assembled::Whole(batch, written))
+        Assembled::Whole(batch, written)
     }
 
     /// A break is corruption when something behind it was issued knowing that what is missing was on the disk.

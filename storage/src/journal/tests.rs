@@ -67,8 +67,8 @@ fn listener() -> (Rc<Heard>, Rc<dyn Committed>) {
 struct Each<F>(F);
 
 impl<F: FnMut(Replayed<'_>)> Visitor for Each<F> {
-    async fn blocks(&mut self, _: &EntryHeader, _: Range<u64>) -> Result<Option<SegmentBlocks>> {
-        Ok(None)
+    async fn blocks(&mut self, wanted: &[WantedBlocks]) -> Result<Vec<Option<SegmentBlocks>>> {
+        Ok(wanted.iter().map(|_| None).collect())
     }
 
     async fn entry(&mut self, entry: Replayed<'_>) -> Result<()> {

@@ -2,6 +2,7 @@
 //!
 //! Used by rounds of write-back and by recovery, whose opens, truncations and flushes are mostly waiting. The caller bounds how many.
 
+use std::cell::RefCell;
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::task::Poll;
@@ -28,5 +29,22 @@ pub(crate) async fn together<F: Future<Output = Result<()>>>(
             None => Poll::Pending,
         }
     })
+    .await
+}
+
+/// Does something to each item, up to `at_once` of them at the same time; ends with the first error.
+pub(crate) async fn each<T>(
+    items: impl IntoIterator<Item = T>,
+    at_once: usize,
+    act: impl AsyncFn(T) -> Result<()>,
+) -> Result<()> {
+    let items = RefCell::new(items.into_iter());
+    together((0..at_once).map(|_| async {
+        loop {
+            let next = items.borrow_mut().next();
+            let Some(item) = next else { return Ok(()) };
+            act(item).await?;
+        }
+    }))
     .await
 }

@@ -7,15 +7,13 @@
 mod rebuild;
 mod scan;
 
-use std::cell::RefCell;
 use std::collections::{BTreeMap, HashMap};
-use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use crate::checkpoint::{self, CheckpointLog, FileIdentity, Record};
 use crate::io::Io;
-use crate::journal::{self, EntryHeader, RETIRED, Replayed, SegmentBlocks, Visitor};
-use crate::log::together::together;
+use crate::journal::{self, RETIRED, Replayed, SegmentBlocks, Visitor, WantedBlocks};
+use crate::log::together::each;
 use crate::log::{ClosedSegment, Covered, LogIdentity, Tenant, records};
 use crate::types::LogId;
 use crate::{Result, StorageError};
@@ -27,8 +25,8 @@ pub(crate) const JOURNAL_DIR: &str = "journal";
 /// Where the checkpoint files lie below a log directory.
 pub(crate) const CHECKPOINT_DIR: &str = "checkpoint";
 
-/// Logs that are written to at once.
-const WRITERS_MAX: usize = 8;
+/// Files that are read or written at once.
+const AT_ONCE_MAX: usize = 8;
 
 /// What recovery works on.
 #[derive(Debug, Clone)]
@@ -274,15 +272,7 @@ impl<I: Io> DirRecovery<'_, I> {
     }
 
     async fn write_whole_blocks(&self, logs: &mut Rebuilds, pending: &Pending) -> Result<()> {
-        let logs = RefCell::new(logs.values_mut());
-        together((0..WRITERS_MAX).map(|_| async {
-            loop {
-                let next = logs.borrow_mut().next();
-                let Some(log) = next else { return Ok(()) };
-                log.write_whole_blocks(self.io, pending).await?;
-            }
-        }))
-        .await
+        each(logs.values_mut(), AT_ONCE_MAX, async |log| log.write_whole_blocks(self.io, pending).await).await
     }
 
     /// Makes what replay wrote durable, and removes segments that were begun and never named.
@@ -291,15 +281,8 @@ impl<I: Io> DirRecovery<'_, I> {
             self.io.sync_file_system(self.path).await?;
         }
         // Of the others at most an empty, reserved segment is there, and used when its offset comes.
-        let written = RefCell::new(logs.values().filter(|log| log.has_written()));
-        together((0..WRITERS_MAX).map(|_| async {
-            loop {
-                let next = written.borrow_mut().next();
-                let Some(log) = next else { return Ok(()) };
-                log.remove_unnamed_segments(self.io).await?;
-            }
-        }))
-        .await
+        let written = logs.values().filter(|log| log.has_written());
+        each(written, AT_ONCE_MAX, async |log| log.remove_unnamed_segments(self.io).await).await
     }
 
     /// Puts the new checkpoint generation in place; with its last file it counts. Then ends the old journals.
@@ -335,11 +318,18 @@ struct Applying<'a, I: Io> {
 }
 
 impl<I: Io> Visitor for Applying<'_, I> {
-    async fn blocks(&mut self, entry: &EntryHeader, blocks: Range<u64>) -> Result<Option<SegmentBlocks>> {
-        match self.logs.get(&entry.log_id).filter(|log| log.needs(entry)) {
-            Some(log) => log.read_blocks(self.recovery.io, entry, blocks).await.map(Some),
-            None => Ok(None),
-        }
+    async fn blocks(&mut self, wanted: &[WantedBlocks]) -> Result<Vec<Option<SegmentBlocks>>> {
+        let mut found: Vec<_> = wanted.iter().map(|_| None).collect();
+        let needed = found.iter_mut().zip(wanted).filter_map(|(found, WantedBlocks { entry, range })| {
+            let log = self.logs.get(&entry.log_id).filter(|log| log.needs(entry))?;
+            Some((found, log, entry, range))
+        });
+        each(needed, AT_ONCE_MAX, async |(found, log, entry, range)| {
+            *found = Some(log.read_blocks(self.recovery.io, entry, range.clone()).await?);
+            Ok(())
+        })
+        .await?;
+        Ok(found)
     }
 
     async fn entry(&mut self, entry: Replayed<'_>) -> Result<()> {

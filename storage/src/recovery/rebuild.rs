@@ -8,7 +8,7 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use crate::batch::BatchHeader;
-use crate::io::{ALIGN, File, Io, OpenMode, TRANSFER_BYTES_MAX, align_down, align_up};
+use crate::io::{File, Io, OpenMode, TRANSFER_BYTES_MAX, align_down, align_up};
 use crate::journal::{EntryHeader, EntryKind, Replayed, SegmentBlocks};
 use crate::log::start::below_start;
 use crate::log::{ClosedSegment, Covered, LogIdentity, Tenant};
@@ -77,6 +77,8 @@ pub(super) struct Rebuild {
     /// The active segment's bytes from `unwritten_from`, a block boundary, to its end. Empty until an entry comes.
     unwritten: Vec<u8>,
     unwritten_from: u64,
+    /// Whole blocks before those that wait too, each run with its position: between them lie batches that the segment holds already.
+    runs: Vec<(u64, Vec<u8>)>,
     /// Made when the first entry comes.
     tenant: Option<Box<dyn Tenant>>,
     applied: bool,
@@ -98,6 +100,7 @@ impl Rebuild {
             closed,
             unwritten: covered.tail.to_vec(),
             unwritten_from: align_down(covered.segment_len),
+            runs: Vec::new(),
             covered,
             tenant: None,
             applied: false,
@@ -170,7 +173,7 @@ impl Rebuild {
             self.unwritten.extend_from_slice(payload);
             pending.add(payload.len());
         } else {
-            self.pass_over(io, payload, &replayed.in_place, pending).await?;
+            self.pass_over(payload, &replayed.in_place, pending);
         }
         if self.covered.segment_len == 0 {
             self.covered.first_timestamp = header.max_timestamp;
@@ -197,24 +200,15 @@ impl Rebuild {
 
     /// Takes over a batch of which its segment holds a part. That part is not written again: it is nowhere else, and a crash
     /// in the middle of the write would be the end of it.
-    async fn pass_over<I: Io>(
-        &mut self,
-        io: &I,
-        batch: &[u8],
-        in_place: &Range<usize>,
-        pending: &Pending,
-    ) -> Result<()> {
+    fn pass_over(&mut self, batch: &[u8], in_place: &Range<usize>, pending: &Pending) {
         self.unwritten.extend_from_slice(&batch[..in_place.start]);
-        if !self.unwritten.is_empty() {
-            let file = self.segment_file(io).await?;
-            self.write(io, &file, self.unwritten.len()).await?;
-        }
-        pending.remove(self.unwritten.len() - in_place.start);
+        let position = self.unwritten_from;
         self.unwritten_from += (self.unwritten.len() + in_place.len()) as u64;
-        self.unwritten.clear();
-        self.unwritten.extend_from_slice(&batch[in_place.end..]);
-        pending.add(self.unwritten.len());
-        Ok(())
+        let run = std::mem::replace(&mut self.unwritten, batch[in_place.end..].to_vec());
+        if !run.is_empty() {
+            self.runs.push((position, run));
+        }
+        pending.add(in_place.start + self.unwritten.len());
     }
 
     /// Whether an entry is not covered by the checkpoint.
@@ -261,16 +255,23 @@ impl Rebuild {
 
     /// Writes the whole blocks that wait, and keeps the rest.
     pub(super) async fn write_whole_blocks<I: Io>(&mut self, io: &I, pending: &Pending) -> Result<()> {
-        if !self.applied && self.unwritten.len() < ALIGN {
+        let whole = align_down(self.unwritten.len() as u64) as usize;
+        if !self.applied || (self.runs.is_empty() && whole == 0) {
             return Ok(());
         }
-        let whole = align_down(self.unwritten.len() as u64) as usize;
-        if whole > 0 {
-            let file = self.segment_file(io).await?;
-            self.write(io, &file, whole).await?;
-            self.unwritten.drain(..whole);
-            self.unwritten_from += whole as u64;
-            pending.remove(whole);
+        let file = self.segment_file(io).await?;
+        self.write_runs(io, &file, pending).await?;
+        write(io, &file, self.unwritten_from, &self.unwritten[..whole]).await?;
+        self.unwritten.drain(..whole);
+        self.unwritten_from += whole as u64;
+        pending.remove(whole);
+        Ok(())
+    }
+
+    async fn write_runs<I: Io>(&mut self, io: &I, file: &I::File, pending: &Pending) -> Result<()> {
+        for (position, run) in self.runs.drain(..) {
+            write(io, file, position, &run).await?;
+            pending.remove(run.len());
         }
         Ok(())
     }
@@ -278,7 +279,8 @@ impl Rebuild {
     /// Writes the active segment to its last byte, cuts it there, and begins the next one.
     async fn close_segment<I: Io>(&mut self, io: &I, pending: &Pending) -> Result<()> {
         let file = self.segment_file(io).await?;
-        self.write(io, &file, self.unwritten.len()).await?;
+        self.write_runs(io, &file, pending).await?;
+        write(io, &file, self.unwritten_from, &self.unwritten).await?;
         file.set_len(self.covered.segment_len).await?;
         self.closed.push(ClosedSegment {
             base_offset: self.covered.segment_base,
@@ -296,19 +298,6 @@ impl Rebuild {
         self.covered.max_timestamp = -1;
         self.covered.first_timestamp = -1;
         self.covered.modified_ms = -1;
-        Ok(())
-    }
-
-    /// Writes the first `len` bytes that wait, the last block padded.
-    async fn write<I: Io>(&self, io: &I, file: &I::File, len: usize) -> Result<()> {
-        let mut position = self.unwritten_from;
-        for part in self.unwritten[..len].chunks(TRANSFER_BYTES_MAX) {
-            let mut buf = io.buffer(align_up(part.len() as u64) as usize);
-            buf.as_mut()[..part.len()].copy_from_slice(part);
-            file.write_at(buf, position).await?;
-            position += part.len() as u64;
-            io.yield_if_needed().await;
-        }
         Ok(())
     }
 
@@ -345,4 +334,16 @@ impl Rebuild {
         closed.drain(..gone);
         RecoveredLog { identity: self.identity, dir_index, owner_epoch: self.owner_epoch, closed, covered }
     }
+}
+
+/// Writes bytes to a block boundary of a file, the last block padded.
+async fn write<I: Io>(io: &I, file: &I::File, mut position: u64, bytes: &[u8]) -> Result<()> {
+    for part in bytes.chunks(TRANSFER_BYTES_MAX) {
+        let mut buf = io.buffer(align_up(part.len() as u64) as usize);
+        buf.as_mut()[..part.len()].copy_from_slice(part);
+        file.write_at(buf, position).await?;
+        position += part.len() as u64;
+        io.yield_if_needed().await;
+    }
+    Ok(())
 }

@@ -392,3 +392,31 @@ fn on_a_full_disk_a_log_that_lost_its_reservation_in_a_power_cut_refuses_to_roll
         store.close().await.unwrap();
     });
 }
+
+#[test]
+fn a_clean_stop_is_clean_also_when_its_last_commit_has_the_checkpoint_rewritten() {
+    for rounds in 0..12 {
+        let simulation = Simulation::new(5);
+        simulation.block_on(async {
+            let io = simulation.io();
+            let store = recovered_with(io.clone(), |options| options.checkpoint_rewrite_bytes_min = 0).await;
+            let identity =
+                LogIdentity { log_id: LogId(1), topic_id: [0; 16], topic: "t".into(), partition: 0 };
+            let log = store.create_log(identity, 0, LogConfig::default(), no_tenant()).await.unwrap();
+            for _ in 0..rounds {
+                append(&log).await.unwrap();
+                io.sleep(Duration::from_secs(6)).await;
+            }
+            store.close().await.unwrap();
+        });
+        let io = simulation.kill();
+        let unclean = simulation.block_on(async {
+            let dirs = vec![PathBuf::from("/a"), PathBuf::from("/b")];
+            let options = RecoveryOptions { dirs, cores: 1, bugs: Default::default() };
+            let mut advisors =
+                Advisors { is_live: &mut |_| true, assign: &mut |_| 0, tenant: &mut |_| Box::new(NoTenant) };
+            recover(&io, &options, &mut advisors).await.unwrap().unclean
+        });
+        assert!(!unclean, "after {rounds} rounds of write-back");
+    }
+}
