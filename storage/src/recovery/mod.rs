@@ -26,7 +26,7 @@ pub(crate) const JOURNAL_DIR: &str = "journal";
 pub(crate) const CHECKPOINT_DIR: &str = "checkpoint";
 
 /// Files that are read or written at once.
-const AT_ONCE_MAX: usize = 8;
+const AT_ONCE_MAX: usize = 32;
 
 /// What recovery works on.
 #[derive(Debug, Clone)]
