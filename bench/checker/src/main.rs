@@ -1,5 +1,5 @@
 //! Judges a broker by the histories that clients wrote while they used it: what was sent, what was acknowledged, what
-//! was read. Called by the suites under `scripts/`, against Apache Kafka first and then against Corelog.
+//! was read, what groups committed. Called by the suites under `scripts/`, against Apache Kafka first and then against Corelog.
 //! Deliberately absent: talking to a broker, and any knowledge of how records are made; a record is its digest here.
 
 mod check;
@@ -27,11 +27,11 @@ enum Command {
         #[arg(required = true)]
         histories: Vec<PathBuf>,
     },
-    /// Copies a history and puts one fault of the given kind into its last complete pass, to try the checker itself.
+    /// Copies a history and puts one fault of the given kind into it, to try the checker itself.
     Plant {
         /// What to plant.
         fault: plant::Fault,
-        /// The history of a consumer that read everything.
+        /// The history of a consumer that read everything, of a group, or of a writer of a compacted topic; see the fault.
         from: PathBuf,
         /// Where the spoilt copy goes.
         to: PathBuf,
@@ -53,8 +53,9 @@ fn main() -> anyhow::Result<ExitCode> {
         }
         Command::Plant { fault, from, to } => plant::plant(fault, &from, &to)?,
         Command::Dump { history } => {
-            for event in history::Reader::open(&history)? {
-                writeln!(out, "{:?}", event?)?;
+            for timed in history::Reader::open(&history)? {
+                let timed = timed?;
+                writeln!(out, "{} {:?}", timed.at, timed.event)?;
             }
         }
     }

@@ -25,11 +25,21 @@ pub(crate) enum Fault {
     Missing,
     /// Seen by some consumer, and gone or different afterwards.
     Disappeared,
+    /// Below the offset that a group committed, and never given to any of its members.
+    Unseen,
+    /// A group's committed offset as it was before others that were acknowledged or seen.
+    Rewound,
+    /// A committed offset that nobody had committed.
+    Uncommitted,
+    /// Neither the newest record of a key of a compacted topic is there nor a newer one: a value, or a deletion too early.
+    Forgotten,
+    /// The newest record of a key that is there is older than one that was acknowledged.
+    Resurrected,
 }
 
 impl Fault {
     /// All of them, in the order of their declaration.
-    pub(crate) const ALL: [Self; 8] = [
+    pub(crate) const ALL: [Self; 13] = [
         Self::Lost,
         Self::Duplicated,
         Self::Reordered,
@@ -38,6 +48,11 @@ impl Fault {
         Self::Moved,
         Self::Missing,
         Self::Disappeared,
+        Self::Unseen,
+        Self::Rewound,
+        Self::Uncommitted,
+        Self::Forgotten,
+        Self::Resurrected,
     ];
 }
 
@@ -54,6 +69,20 @@ pub(crate) struct Report {
     pub(crate) consumed: u64,
     /// Second copies of records whose writer never asked for "once". Lawful, and worth knowing.
     pub(crate) duplicates_allowed: u64,
+    /// Offsets that groups began to commit, one for each partition.
+    pub(crate) commits: u64,
+    /// Of those, acknowledged.
+    pub(crate) commits_acknowledged: u64,
+    /// Looks at committed offsets, one for each partition.
+    pub(crate) looks: u64,
+    /// Times that a broker was killed.
+    pub(crate) kills: u64,
+    /// Passes over a partition of a compacted topic while others wrote.
+    pub(crate) compacted_passes: u64,
+    /// The most offsets of a partition that such a pass did not find any more.
+    pub(crate) compacted_away_live: u64,
+    /// The same of complete passes.
+    pub(crate) compacted_away: u64,
     counts: [u64; Fault::ALL.len()],
     examples: Vec<(Fault, String)>,
 }
@@ -86,6 +115,20 @@ impl fmt::Display for Report {
             "{} invoked, {} acknowledged, {} failed, {} consumed, {} duplicates of writers that allow them",
             self.invoked, self.acknowledged, self.failed, self.consumed, self.duplicates_allowed
         )?;
+        if self.commits + self.looks > 0 {
+            writeln!(
+                f,
+                "{} commits, {} acknowledged, {} looks at committed offsets, {} kills",
+                self.commits, self.commits_acknowledged, self.looks, self.kills
+            )?;
+        }
+        if self.compacted_passes + self.compacted_away > 0 {
+            writeln!(
+                f,
+                "{} passes over partitions of compacted topics, {} offsets of one compacted away meanwhile, {} in the end",
+                self.compacted_passes, self.compacted_away_live, self.compacted_away
+            )?;
+        }
         for fault in Fault::ALL {
             if self.count(fault) > 0 {
                 writeln!(f, "{fault:?}: {}", self.count(fault))?;

@@ -25,7 +25,8 @@ impl Settled {
         self.from
     }
 
-    fn index(&self, offset: i64) -> Option<usize> {
+    /// How many offsets `offset` is behind the first one.
+    pub(crate) fn index(&self, offset: i64) -> Option<usize> {
         usize::try_from(offset.checked_sub(self.from)?).ok()
     }
 

@@ -1,10 +1,13 @@
 //! A faultless history passes; each kind of fault, planted in it, is found and called by its name.
 
+mod compacted;
+mod groups;
+
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use super::{Fault, Report, verify};
-use crate::history::{Event, Writer, promise};
+use crate::history::{Event, Timed, Writer, promise};
 
 /// Records of the faultless history, over two partitions.
 const RECORDS: u64 = 40;
@@ -29,6 +32,7 @@ fn written(promises: u8) -> Vec<Event> {
             partition,
             digest: digest(sequence),
             promises,
+            key: None,
         });
     }
     for sequence in 0..RECORDS {
@@ -49,8 +53,12 @@ fn consumed(pass: u32, partition: u32, offset: i64, digest: u64) -> Event {
 /// A pass over both partitions that finds everything.
 fn read(pass: u32, complete: bool) -> Vec<Event> {
     let end = (RECORDS / 2) as i64;
-    let mut events =
-        vec![topic(), Event::PassBegins { pass, complete }, scope(pass, 0, end), scope(pass, 1, end)];
+    let mut events = vec![
+        topic(),
+        Event::PassBegins { pass, complete, group: None },
+        scope(pass, 0, end),
+        scope(pass, 1, end),
+    ];
     for sequence in 0..RECORDS {
         events.push(consumed(pass, (sequence % 2) as u32, (sequence / 2) as i64, digest(sequence)));
     }
@@ -80,19 +88,29 @@ impl Drop for Folder {
     }
 }
 
-fn try_verdict(histories: &[Vec<Event>]) -> anyhow::Result<Report> {
+/// Events in histories that keep no time.
+fn untimed(events: Vec<Event>) -> Vec<Timed> {
+    events.into_iter().map(|event| Timed { at: 0, event }).collect()
+}
+
+/// Writes a history into the folder.
+fn store(folder: &Folder, name: &str, events: &[Timed]) -> PathBuf {
+    let path = folder.0.join(name);
+    let mut writer = Writer::create(&path).unwrap();
+    events.iter().for_each(|event| writer.write(event).unwrap());
+    writer.finish().unwrap();
+    path
+}
+
+fn judged(histories: &[Vec<Timed>]) -> anyhow::Result<Report> {
     let folder = Folder::new();
-    let mut paths = Vec::new();
-    for (number, events) in histories.iter().enumerate() {
-        let path = folder.0.join(format!("{number}.history"));
-        let mut writer = Writer::create(&path)?;
-        for event in events {
-            writer.write(event)?;
-        }
-        writer.finish()?;
-        paths.push(path);
-    }
+    let paths: Vec<_> =
+        (0..).zip(histories).map(|(n, events)| store(&folder, &format!("{n}"), events)).collect();
     verify(&paths)
+}
+
+fn try_verdict(histories: &[Vec<Event>]) -> anyhow::Result<Report> {
+    judged(&histories.iter().cloned().map(untimed).collect::<Vec<_>>())
 }
 
 fn verdict(histories: &[Vec<Event>]) -> Report {
@@ -130,7 +148,12 @@ fn a_lost_record_is_found_in_the_middle_and_at_the_end() {
 
 #[test]
 fn a_partition_that_came_back_empty_is_all_lost() {
-    let events = vec![topic(), Event::PassBegins { pass: 1, complete: true }, scope(1, 0, 0), scope(1, 1, 0)];
+    let events = vec![
+        topic(),
+        Event::PassBegins { pass: 1, complete: true, group: None },
+        scope(1, 0, 0),
+        scope(1, 1, 0),
+    ];
     expect(&verdict(&[written(STRICT), events]), &[(Fault::Lost, RECORDS)]);
 }
 
@@ -268,15 +291,12 @@ fn an_acknowledged_partition_that_nobody_read_is_not_judged() {
 }
 
 #[test]
-fn every_fault_that_plant_makes_is_found() {
+fn every_fault_that_plant_puts_into_a_complete_pass_is_found() {
     use crate::plant;
     let folder = Folder::new();
-    let (sent, seen, spoilt) = (folder.0.join("sent"), folder.0.join("seen"), folder.0.join("spoilt"));
-    for (path, events) in [(&sent, written(STRICT)), (&seen, read(1, true))] {
-        let mut writer = Writer::create(path).unwrap();
-        events.iter().for_each(|event| writer.write(event).unwrap());
-        writer.finish().unwrap();
-    }
+    let sent = store(&folder, "sent", &untimed(written(STRICT)));
+    let seen = store(&folder, "seen", &untimed(read(1, true)));
+    let spoilt = folder.0.join("spoilt");
     for (planted, found) in [
         (plant::Fault::Lost, Fault::Lost),
         (plant::Fault::Duplicated, Fault::Duplicated),
@@ -284,6 +304,8 @@ fn every_fault_that_plant_makes_is_found() {
         (plant::Fault::Changed, Fault::Changed),
         (plant::Fault::Invented, Fault::Invented),
         (plant::Fault::Moved, Fault::Moved),
+        (plant::Fault::Missing, Fault::Missing),
+        (plant::Fault::Disappeared, Fault::Disappeared),
     ] {
         plant::plant(planted, &seen, &spoilt).unwrap();
         let report = verify(&[sent.clone(), spoilt.clone()]).unwrap();
@@ -301,6 +323,7 @@ fn a_workload_that_repeats_itself_is_refused() {
         partition: 0,
         digest: digest(3),
         promises: 0,
+        key: None,
     });
     let error = try_verdict(&[sent, read(1, true)]).unwrap_err();
     assert!(error.to_string().contains("unique"), "{error}");
@@ -309,14 +332,53 @@ fn a_workload_that_repeats_itself_is_refused() {
 #[test]
 fn a_cut_history_is_refused() {
     let folder = Folder::new();
-    let path = folder.0.join("cut.history");
-    let mut writer = Writer::create(&path).unwrap();
-    for event in written(STRICT) {
-        writer.write(&event).unwrap();
-    }
-    writer.finish().unwrap();
+    let path = store(&folder, "cut", &untimed(written(STRICT)));
     let bytes = std::fs::read(&path).unwrap();
     std::fs::write(&path, &bytes[..bytes.len() - 3]).unwrap();
     let error = format!("{:#}", verify(&[path]).unwrap_err());
-    assert!(error.contains("has only 37 of 40 bytes"), "{error}");
+    assert!(error.contains("has only 45 of 48 bytes"), "{error}");
+}
+
+/// The same events as version 01 has them: without time.
+fn as_version_01(path: &PathBuf) {
+    let bytes = std::fs::read(path).unwrap();
+    let mut old = b"CLHIST01".to_vec();
+    let mut rest = &bytes[8..];
+    while !rest.is_empty() {
+        let name = if rest[0] == 0 { usize::from(rest[16]) } else { 0 };
+        old.extend_from_slice(&rest[..40]);
+        old.extend_from_slice(&rest[48..48 + name]);
+        rest = &rest[48 + name..];
+    }
+    std::fs::write(path, old).unwrap();
+}
+
+#[test]
+fn a_history_of_version_01_is_read_and_judged_as_one_without_time() {
+    let folder = Folder::new();
+    let sent = store(&folder, "sent", &untimed(written(STRICT)));
+    let mut events = read(1, true);
+    events.remove(at(11));
+    let seen = store(&folder, "seen", &untimed(events));
+    as_version_01(&sent);
+    as_version_01(&seen);
+    expect(&verify(&[sent, seen]).unwrap(), &[(Fault::Lost, 1), (Fault::Missing, 1)]);
+}
+
+#[test]
+fn an_event_that_version_01_did_not_know_is_refused_in_it() {
+    let folder = Folder::new();
+    let path = store(&folder, "killed", &untimed(vec![Event::Killed]));
+    as_version_01(&path);
+    let error = format!("{:#}", verify(&[path]).unwrap_err());
+    assert!(error.contains("kind of event 11 in version 01"), "{error}");
+}
+
+#[test]
+fn a_history_of_an_unknown_version_is_refused() {
+    let folder = Folder::new();
+    let path = store(&folder, "newer", &[]);
+    std::fs::write(&path, b"CLHIST03").unwrap();
+    let error = format!("{:#}", verify(&[path]).unwrap_err());
+    assert!(error.contains("not a history of version 01 or 02"), "{error}");
 }

@@ -28,6 +28,11 @@ impl Places {
         place
     }
 
+    /// The topic of a place.
+    pub(crate) fn topic(&self, place: Place) -> &str {
+        self.names.get(place.0 as usize).map_or("", |(topic, _)| topic.as_str())
+    }
+
     /// `topic-partition`, as Kafka writes it.
     pub(crate) fn name(&self, place: Place) -> String {
         self.names
@@ -60,7 +65,7 @@ pub(crate) struct Written {
 }
 
 /// Names one record: its writer and the writer's number for it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) struct Name {
     /// The writer's place in [`Writers`], not the number it has in the histories.
     pub(crate) writer: u32,
@@ -85,7 +90,7 @@ impl Writers {
         sequence: u64,
         digest: u64,
         record: Written,
-    ) -> anyhow::Result<()> {
+    ) -> anyhow::Result<Name> {
         let next = self.records.len() as u32;
         let index = *self.numbers.entry(writer).or_insert(next);
         if index == next {
@@ -96,15 +101,18 @@ impl Writers {
         ensure!(sequence == due, "writer {writer} invoked number {sequence} where {due} was due");
         records.push(record);
         let sequence = u32::try_from(sequence).context("more than 2^32 records of one writer")?;
-        self.by_digest.push((digest, Name { writer: index, sequence }));
-        Ok(())
+        let name = Name { writer: index, sequence };
+        self.by_digest.push((digest, name));
+        Ok(name)
     }
 
     /// The record that an acknowledgement or a failure is about.
-    pub(crate) fn answered(&mut self, writer: u32, sequence: u64) -> anyhow::Result<&mut Written> {
-        let records = self.numbers.get(&writer).and_then(|index| self.records.get_mut(*index as usize));
-        let record = records.and_then(|records| records.get_mut(usize::try_from(sequence).ok()?));
-        match record {
+    pub(crate) fn answered(&mut self, writer: u32, sequence: u64) -> anyhow::Result<(Name, &mut Written)> {
+        let name = self.numbers.get(&writer).zip(u32::try_from(sequence).ok());
+        let name = name.map(|(writer, sequence)| Name { writer: *writer, sequence });
+        let record =
+            name.and_then(|name| self.records.get_mut(name.writer as usize)?.get_mut(name.sequence as usize));
+        match name.zip(record) {
             Some(record) => Ok(record),
             None => bail!("writer {writer} got an answer to number {sequence}, which it never invoked"),
         }
@@ -128,6 +136,11 @@ impl Writers {
         let (_, name) = *self.by_digest.get(at)?;
         let record = self.records.get_mut(name.writer as usize)?.get_mut(name.sequence as usize)?;
         Some((name, record))
+    }
+
+    /// The record of a name.
+    pub(crate) fn get(&self, name: Name) -> Option<&Written> {
+        self.records.get(name.writer as usize)?.get(name.sequence as usize)
     }
 
     /// Every record with its name.
